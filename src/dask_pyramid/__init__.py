@@ -1,0 +1,70 @@
+"""Right, fast and bounded OME-Zarr pyramids of images of any size.
+
+>>> import dask_pyramid as dp
+>>> pyramid = dp.write_pyramid("nuclei.tif", "nuclei.ome.zarr")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "METHODS": "methods",
+    "Image": "image",
+    "Method": "methods",
+    "Progress": "runner",
+    "Pyramid": "pyramid",
+    "PyramidPlan": "plan",
+    "build_pyramid": "pyramid",
+    "downsample": "pyramid",
+    "open_image": "sources",
+    "open_pyramid": "pyramid",
+    "plan_pyramid": "plan",
+    "write_pyramid": "pyramid",
+}
+
+__all__ = [
+    "METHODS",
+    "Image",
+    "Method",
+    "Progress",
+    "Pyramid",
+    "PyramidPlan",
+    "__version__",
+    "build_pyramid",
+    "downsample",
+    "open_image",
+    "open_pyramid",
+    "plan_pyramid",
+    "write_pyramid",
+]
+
+if TYPE_CHECKING:
+    from dask_pyramid.image import Image
+    from dask_pyramid.methods import METHODS, Method
+    from dask_pyramid.plan import PyramidPlan, plan_pyramid
+    from dask_pyramid.pyramid import (
+        Pyramid,
+        build_pyramid,
+        downsample,
+        open_pyramid,
+        write_pyramid,
+    )
+    from dask_pyramid.runner import Progress
+    from dask_pyramid.sources import open_image
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that importing stays light."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,315 @@
+"""The command ``dask-pyramid``: `write`, `plan` and `info`.
+
+Results go to standard output, progress, warnings and errors to standard error. Status
+0: done; 1: an error, told in one line; 2: wrong usage; 130: interrupted. Whatever is
+heavy to import is imported when a command runs, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar
+
+import click
+
+import dask_pyramid as dp
+from dask_pyramid import options
+
+__all__ = ["main"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# Written out, for METHODS would import NumPy; a test holds them against it.
+_METHODS = (
+    "gaussian",
+    "gaussian-stride",
+    "mean",
+    "nearest",
+    "mode",
+    "median",
+    "min",
+    "max",
+)
+_COMPRESSORS = ("blosc", "zstd", "lz4", "gzip", "none")
+_VERSIONS = ("0.4", "0.5", "0.6")
+
+# Their messages are written for users; any other is named by its type, too.
+_EXPECTED = (ValueError, TypeError, OSError, ImportError)
+
+_INTERRUPTED = 130
+
+
+def _read(parse: Callable[[str], Any]) -> Callable[..., Any]:
+    """Return a callback that reads a text, and tells wrong usage."""
+
+    def callback(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
+        try:
+            return None if value is None else parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return callback
+
+
+_READING = (
+    click.option(
+        "--axes",
+        metavar="AXES",
+        help="Names of the input's dimensions in their order, out of t, c, z, y, x, "
+        "such as zyx or yxc.  [default: what the source says, else the last of tczyx]",
+    ),
+    click.option(
+        "--scale",
+        metavar="NUMBERS",
+        callback=_read(options.numbers),
+        help="Spacing of voxel centres in the unit, for each axis (0.29,0.26,0.26) or "
+        "by name (z=0.29,y=0.26,x=0.26).  [default: what the source says, else 1]",
+    ),
+    click.option(
+        "--translation",
+        metavar="NUMBERS",
+        callback=_read(options.numbers),
+        help="Position of the centre of the first voxel in the unit, given as the "
+        "scale.  [default: what the source says, else 0]",
+    ),
+    click.option(
+        "--unit",
+        metavar="UNIT",
+        callback=_read(options.unit),
+        help="Unit of the spatial axes (um, micrometer, nm, ...), or by axis.  "
+        "[default: what the source says, else none]",
+    ),
+    click.option(
+        "--name",
+        metavar="NAME",
+        help="What viewers call the image.  [default: what the source says, else its "
+        "file name]",
+    ),
+)
+
+_LAYOUT = (
+    click.option(
+        "--method",
+        type=click.Choice(_METHODS),
+        help="How levels are reduced.  [default: gaussian; mode for labels and masks]",
+    ),
+    click.option(
+        "--sigma",
+        metavar="NUMBERS",
+        callback=_read(options.sigma),
+        help="Standard deviation of the Gaussian in voxels of the level that is "
+        "reduced, for all axes or by axis.  [default: step/4 for gaussian, (step-1)/2 for gaussian-stride]",
+    ),
+    click.option(
+        "--factors",
+        "scale_factors",
+        metavar="FACTORS",
+        callback=_read(options.factors),
+        default="auto",
+        show_default=True,
+        help="Factors from level 0, increasing, one for each further level: 2,4,8, or "
+        "by axis with semicolons between levels: y=2,x=2;z=2,y=4,x=4. auto makes "
+        "voxels isotropic first and ends when a level fits into one chunk.",
+    ),
+    click.option(
+        "--chunks",
+        metavar="VOXELS",
+        callback=_read(options.extents),
+        help="Extent of a chunk in voxels: one number for all spatial axes, one for "
+        "each axis, or by name; semicolons between levels, the last repeats.  "
+        "[default: powers of two, 0.5 to 1 MiB]",
+    ),
+    click.option(
+        "--shards",
+        metavar="VOXELS",
+        callback=_read(options.extents),
+        help="Extent of a shard in voxels, given as the chunks, or none.  [default: "
+        "whole chunks, about 64 MiB; none for OME-Zarr 0.4]",
+    ),
+    click.option(
+        "--ome-zarr-version",
+        "version",
+        type=click.Choice(_VERSIONS),
+        default="0.5",
+        show_default=True,
+        help="Version of OME-Zarr.",
+    ),
+    click.option(
+        "--memory-limit",
+        metavar="BYTES",
+        help="Memory that may be used, in bytes or with a unit (2GiB).  [default: half "
+        "of the machine's, or of the cluster's]",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Number of threads.  [default: number of cores]",
+    ),
+)
+
+_DEBUG = click.option(
+    "-v", "--debug", is_flag=True, help="Show the traceback of an error."
+)
+_JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON instead of tables."
+)
+
+
+def _with(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Apply decorators so that options appear in the order given."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(dp.__version__, prog_name="dask-pyramid")
+def main() -> None:
+    """Turn images of any size into OME-Zarr multiscale pyramids.
+
+    Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted.
+    """
+
+
+@main.command(epilog="Example: dask-pyramid write a.tif a.ome.zarr --unit um "
+              "--scale 0.29,0.26,0.26")  # fmt: skip
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@_with(*_READING, *_LAYOUT)
+@click.option(
+    "--compressor",
+    "compressors",
+    type=click.Choice(_COMPRESSORS),
+    default="blosc",
+    show_default=True,
+    help="Codec: blosc is zstd level 3 with byte shuffle; with a checksum where the "
+    "format has one.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["w-", "w"]),
+    default="w-",
+    show_default=True,
+    help="w- refuses a target that exists, w replaces a pyramid.",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Run on the workers of this dask scheduler (tcp://host:8786).  [default: "
+    "threads of this process]",
+)
+@click.option(
+    "--progress/--no-progress",
+    default=None,
+    help="Show a bar on standard error.  [default: if that is a terminal]",
+)
+@_DEBUG
+def write(
+    source: str, target: str, *, scheduler: str | None, debug: bool, **given: Any
+) -> None:
+    """Write the image IN as a pyramid to OUT.
+
+    IN is a TIFF file, a folder or glob pattern of planes, a Zarr array or an OME-Zarr
+    image; OUT a folder. Both may be URLs (s3://, gs://, az://, https://).
+    """
+    try:
+        with _reported(debug), _connected(scheduler) as client:
+            click.echo(str(dp.write_pyramid(source, target, client=client, **given)))
+    except KeyboardInterrupt:
+        click.echo(
+            f"Interrupted: nothing was published at {target}; to start again, give the "
+            "same command with --mode w",
+            err=True,
+        )
+        sys.exit(_INTERRUPTED)
+
+
+@main.command()
+@click.argument("source", metavar="IN")
+@_with(*_READING, *_LAYOUT, _JSON, _DEBUG)
+def plan(source: str, *, as_json: bool, debug: bool, **given: Any) -> None:
+    """Print what would be written, and what it would cost.
+
+    IN is as for write. No pixel is read and nothing is written.
+    """
+    reading = {
+        name: given.pop(name)
+        for name in ("axes", "scale", "translation", "unit", "name")
+    }
+    with _reported(debug):
+        result = dp.plan_pyramid(dp.open_image(source, **reading), **given)
+        click.echo(_json(result.to_json()) if as_json else str(result))
+
+
+@main.command()
+@click.argument("store", metavar="STORE")
+@_with(_JSON, _DEBUG)
+def info(store: str, *, as_json: bool, debug: bool) -> None:
+    """Print what a stored pyramid says of itself.
+
+    STORE is the folder or URL of an OME-Zarr image. Levels, shapes, scales, translations, unit, data type, method, chunks, shards and
+    version; no pixel is read.
+    """
+    with _reported(debug):
+        from dask_pyramid.info import info_text, stored_info
+
+        found = stored_info(store)
+        click.echo(_json(found) if as_json else info_text(found))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2)
+
+
+@contextmanager
+def _reported(debug: bool) -> Iterator[None]:  # a flag of the command
+    """Turn errors and warnings into lines on standard error."""
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = _show_warning
+        try:
+            yield
+        except (click.ClickException, BrokenPipeError):
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            raise click.ClickException(_message(error)) from error
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"Warning: {_one_line(str(message))}", err=True)
+
+
+def _message(error: Exception) -> str:
+    text = _one_line("; ".join([str(error), *getattr(error, "__notes__", ())]))
+    if isinstance(error, _EXPECTED) and text:
+        return text
+    return f"{type(error).__name__}: {text} (--debug shows where)"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _connected(scheduler: str | None) -> Any:
+    """Return a context that gives a client, or None without a scheduler."""
+    if scheduler is None:
+        return nullcontext()
+    from distributed import Client
+
+    return Client(scheduler)  # type: ignore[no-untyped-call]  # has no types
+
+
+if __name__ == "__main__":
+    main(prog_name="dask-pyramid")

@@ -1,0 +1,114 @@
+"""The levels of a pyramid, drawn to scale as SVG in the colour of the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["levels_svg"]
+
+# Pixels: the longest edge of level 0, how far depth goes to the side for each pixel
+# of it, between levels, and the least that can still be seen.
+_LONGEST = 120.0
+_DEPTH = 0.35
+_GAP = 14.0
+_LEAST = 1.5
+_TEXT = 16.0
+# More lines than this between storage objects would be a grey area.
+_MOST_LINES = 24
+
+
+def levels_svg(
+    shapes: Sequence[Sequence[int]], objects: Sequence[Sequence[int]] = ()
+) -> str:
+    """Return a drawing of the levels side by side, to scale in voxels.
+
+    Parameters
+    ----------
+    shapes : sequence of shapes
+        Extent of each level in voxels along y, x or z, y, x.
+    objects : sequence of shapes, optional
+        Extent of what is stored together; its borders are drawn on the front.
+
+    Returns
+    -------
+    str
+        An ``<svg>`` element, transparent, in ``currentColor``. A level too small to be
+        seen is drawn larger than it is.
+
+    Examples
+    --------
+    >>> levels_svg([(60, 256, 256), (30, 128, 128)]).count("<g")
+    2
+    """
+    unit = _LONGEST / max(max(shape) for shape in shapes)
+    boxes = [_pixels(shape, unit) for shape in shapes]
+    height = max(y + _DEPTH * z for z, y, _ in boxes)
+    parts = []
+    left = 1.0
+    for number, box in enumerate(boxes):
+        z, y, x = box
+        at = f'<g transform="translate({left:.1f},{1 + height - y:.1f})">'
+        lines = _lines(box, objects[number], unit) if objects else ""
+        parts.append(f"{at}{_box(box)}{lines}{_label(number, box)}</g>")
+        left += max(x + _DEPTH * z, 8.0) + _GAP
+    width, total = left - _GAP + 1, height + 2 + _TEXT
+    return (
+        f'<svg width="{width:.0f}" height="{total:.0f}" '
+        f'viewBox="0 0 {width:.1f} {total:.1f}" role="img" '
+        'aria-label="levels to scale" style="background:transparent" '
+        'fill="none" stroke="currentColor" stroke-width="1" stroke-linejoin="round">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _pixels(shape: Sequence[int], unit: float) -> tuple[float, float, float]:
+    z, y, x = (0, *shape) if len(shape) == 2 else shape
+    return (
+        max(z * unit, _LEAST) if len(shape) > 2 else 0.0,
+        max(y * unit, _LEAST),
+        max(x * unit, _LEAST),
+    )
+
+
+def _box(box: tuple[float, float, float]) -> str:
+    """Draw the front at the origin and, behind it, top and side."""
+    z, y, x = box
+    d = _DEPTH * z
+    front = (
+        f'<rect width="{x:.1f}" height="{y:.1f}" fill="currentColor" '
+        'fill-opacity=".12"/>'
+    )
+    if not d:
+        return front
+    return front + (
+        f'<path d="M0 0l{d:.1f} {-d:.1f}h{x:.1f}l{-d:.1f} {d:.1f}" '
+        'fill="currentColor" fill-opacity=".05"/>'
+        f'<path d="M{x:.1f} {y:.1f}l{d:.1f} {-d:.1f}v{-y:.1f}l{-d:.1f} {d:.1f}z" '
+        'fill="currentColor" fill-opacity=".2"/>'
+    )
+
+
+def _lines(box: tuple[float, float, float], extent: Sequence[int], unit: float) -> str:
+    _, height, width = box
+    rows, columns = (
+        [i * e * unit for i in range(1, int(length / (e * unit)) + 1)]
+        for e, length in ((extent[-2], height), (extent[-1], width))
+    )
+    path = ""
+    if len(rows) <= _MOST_LINES:
+        path += "".join(f"M0 {y:.1f}h{width:.1f}" for y in rows if y < height - 0.5)
+    if len(columns) <= _MOST_LINES:
+        path += "".join(f"M{x:.1f} 0v{height:.1f}" for x in columns if x < width - 0.5)
+    return f'<path d="{path}" stroke-opacity=".45" stroke-width=".7"/>' if path else ""
+
+
+def _label(number: int, box: tuple[float, float, float]) -> str:
+    _, height, width = box
+    return (
+        f'<text x="{width / 2:.1f}" y="{height + 13:.1f}" fill="currentColor" '
+        'stroke="none" font-size="11" text-anchor="middle" '
+        f'font-family="sans-serif">{number}</text>'
+    )

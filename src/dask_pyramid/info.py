@@ -1,0 +1,141 @@
+"""What a stored pyramid says of itself, as a dict; reads metadata and no pixel."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from dask_pyramid.metadata import parse_multiscales
+from dask_pyramid.report import unit_text
+from dask_pyramid.sources.stored import open_stored
+from dask_pyramid.sources.zarr_arrays import is_url, local_path, open_store, public_url
+from dask_pyramid.tables import Table, bytes_text, table_text, vectors
+
+__all__ = ["info_text", "stored_info"]
+
+
+def stored_info(location: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a stored pyramid says of itself.
+
+    Parameters
+    ----------
+    location : path or URL
+        An OME-Zarr image, by whatever tool.
+
+    Returns
+    -------
+    dict
+        `location`, `name`, `version` (of OME-Zarr), `zarr_format`, `axes`, `unit`,
+        `dtype`, `method`, and `levels`: for each `path`, `shape`, `scale`,
+        `translation`, `chunks`, `shards` (or None), `nbytes` (decoded) and
+        `compressors`. Axes are in the order of the stored arrays; `json.dumps` takes it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing there.
+    ValueError
+        If it is no OME-Zarr image, or an unfinished one.
+    """
+    import zarr
+
+    stored = open_stored(location)  # its checks, and its messages
+    place = local_path(os.fspath(location))
+    group = zarr.open_group(open_store(place), mode="r")
+    found = parse_multiscales(group.attrs.asdict())
+    levels = []
+    for dataset in found.datasets:
+        array = zarr.open_array(group.store_path / dataset.path, mode="r")
+        levels.append(
+            {
+                "path": dataset.path,
+                "shape": array.shape,
+                "scale": dataset.scale,
+                "translation": dataset.translation,
+                "chunks": array.chunks,
+                "shards": array.shards,
+                "nbytes": array.nbytes,
+                "compressors": [type(codec).__name__ for codec in array.compressors],
+            }
+        )
+    return {
+        "location": public_url(place) if is_url(place) else place,
+        "name": stored.levels[0].name,
+        "version": found.version,
+        "zarr_format": group.metadata.zarr_format,
+        "axes": found.axes,
+        "unit": found.unit,
+        "dtype": stored.levels[0].dtype.name,
+        "method": found.type,
+        "levels": levels,
+    }
+
+
+def info_text(info: dict[str, Any]) -> str:
+    """Return the result of `stored_info` as text.
+
+    Parameters
+    ----------
+    info : dict
+        From `stored_info`.
+
+    Returns
+    -------
+    str
+        What it is, where the voxels of each level are, and how they are stored.
+    """
+    levels = info["levels"]
+    others = [
+        f"{axis} {word}"
+        for axis, word in zip(info["axes"], info["unit"], strict=True)
+        if word
+    ]
+    facts = Table(
+        header=(),
+        rows=(
+            ("name", info["name"]),
+            ("location", info["location"]),
+            ("OME-Zarr", f"{info['version']} (Zarr v{info['zarr_format']})"),
+            ("axes", ", ".join(info["axes"])),
+            ("unit", ", ".join(others) or "none"),
+            ("dtype", info["dtype"]),
+            ("method", info["method"] or "unknown"),
+            ("size", f"{bytes_text(sum(level['nbytes'] for level in levels))}, raw"),
+        ),
+    )
+    return "\n\n".join(map(table_text, (facts, _placed(info), _kept(levels))))
+
+
+def _placed(info: dict[str, Any]) -> Table:
+    levels = info["levels"]
+    unit = unit_text(info["axes"], info["unit"])
+    return Table(
+        header=("level", "shape", f"scale [{unit}]", f"translation [{unit}]"),
+        rows=tuple(
+            zip(
+                (level["path"] for level in levels),
+                vectors([level["shape"] for level in levels], " x "),
+                vectors([level["scale"] for level in levels]),
+                vectors([level["translation"] for level in levels]),
+                strict=True,
+            )
+        ),
+        right=frozenset({0}),
+    )
+
+
+def _kept(levels: list[dict[str, Any]]) -> Table:
+    return Table(
+        header=("level", "chunks", "shards", "bytes, raw", "codecs"),
+        rows=tuple(
+            zip(
+                (level["path"] for level in levels),
+                vectors([level["chunks"] for level in levels], " x "),
+                vectors([level["shards"] for level in levels], " x "),
+                (bytes_text(level["nbytes"]) for level in levels),
+                (", ".join(level["compressors"]) or "-" for level in levels),
+                strict=True,
+            )
+        ),
+        right=frozenset({0, 3}),
+    )

@@ -1,0 +1,436 @@
+"""Reduction kernels in numba for host blocks; same results as `generic`, bit for bit.
+
+Blocks are seen as (outer, z, y, x) with step 1 on the outer axes. Every kernel works on
+whole rows along x, so that the inner loops are contiguous and vectorise, and keeps its
+intermediates small enough for the cache. No reassociation of float sums is allowed (no
+``fastmath``): each sample is summed in the order that `generic` uses.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import njit
+from numpy.lib.stride_tricks import as_strided
+
+from dask_pyramid.geometry import Span
+from dask_pyramid.kernels.generic import mirrored
+from dask_pyramid.methods import AxisFilter, Reduction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["reduce_block", "supports"]
+
+Array = np.ndarray[Any, Any]
+
+_INTEGERS = frozenset("BHILQbhilq")
+_ARITHMETIC = frozenset("BHIbhifd")
+_SUPPORTED = {
+    "filter": _ARITHMETIC,
+    "mean": _ARITHMETIC,
+    "min": _INTEGERS | frozenset("fd"),
+    "max": _INTEGERS | frozenset("fd"),
+    "mode": _INTEGERS,
+    "median": _INTEGERS,
+}
+# Input planes under one tile of rows: they are read from memory once, then from cache.
+_TILE_BYTES = 2**19
+# Below this, window sums of 8- and 16-bit integers are exact in float32, and dividing
+# them by the count cannot move a value onto a tie: sums stay below 2**24, and the
+# distance to a tie, 1 / (2 * 255), is more than half a unit of float32 at 2**16.
+_FLOAT32_WINDOW = 256
+# The same for 32-bit integers in float64.
+_FLOAT64_WINDOW = 2**19
+_IDENTITY = AxisFilter(step=1, gauss=(1.0,), box=True)
+
+
+def supports(block: Array, reduction: Reduction) -> bool:
+    """Return whether there is a compiled kernel for this block.
+
+    Parameters
+    ----------
+    block : numpy.ndarray
+        The block; outer axes (all but the last three) must have step 1.
+    reduction : Reduction
+        The reduction.
+    """
+    return (
+        block.dtype.char in _SUPPORTED.get(reduction.kernel, ())
+        and block.dtype.isnative
+        and block.ndim >= 2
+        and all(step == 1 for step in reduction.steps[:-3])
+        and math.prod(reduction.steps) < _FLOAT64_WINDOW
+    )
+
+
+def reduce_block(block: Array, reduction: Reduction, spans: Sequence[Span]) -> Array:
+    """Reduce one block; see `dask_pyramid.kernels.reduce_block`."""
+    out = np.empty([span.count for span in spans], block.dtype)
+    missing = max(0, 3 - block.ndim)
+    unit = Span(first=0, stop=1, size=1)
+    spans3 = (unit,) * missing + tuple(spans)[-3:]
+    for volume, target in zip(_volumes(block), _volumes(out), strict=True):
+        if reduction.kernel == "filter":
+            filters = (_IDENTITY,) * missing + reduction.filters[-3:]
+            _filter_volume(volume, target, filters, spans3)
+        else:
+            steps = (1,) * missing + reduction.steps[-3:]
+            _window_volume(volume, target, reduction.kernel, steps, spans3)
+    return out
+
+
+def _volumes(block: Array) -> list[Array]:
+    """Return (z, y, x) views of a block, rows contiguous."""
+    # `_flat` counts elements from the first voxel on: no stride may lead before it, or
+    # into the middle of an element.
+    ahead = all(s >= 0 and s % block.itemsize == 0 for s in block.strides)
+    if block.strides[-1] != block.itemsize or not ahead:
+        block = np.ascontiguousarray(block)
+    if block.ndim < 3:
+        block = block[None]
+    return [block[index] for index in np.ndindex(*block.shape[:-3])]
+
+
+def _flat(volume: Array) -> tuple[Array, int, int]:
+    """Return a volume as one contiguous line, with its z and y strides in elements.
+
+    Numba vectorises over a contiguous array. A view into a larger block is none, but
+    the memory from its first to its last voxel is.
+    """
+    plane, row = (stride // volume.itemsize for stride in volume.strides[:2])
+    nz, ny, nx = volume.shape
+    length = (nz - 1) * plane + (ny - 1) * row + nx
+    return as_strided(volume, (length,), (volume.itemsize,)), plane, row
+
+
+# --- filters ---------------------------------------------------------------------
+
+
+def _filter_volume(
+    volume: Array, out: Array, filters: Sequence[AxisFilter], spans: Sequence[Span]
+) -> None:
+    dtype = np.dtype(np.float32 if volume.itemsize <= 2 else np.float64)
+    z, y, x = (
+        _tap_table(filt, span, dtype) for filt, span in zip(filters, spans, strict=True)
+    )
+    flat, plane, row = _flat(volume)
+    nx = volume.shape[2]
+    step = filters[2].step
+    rows = int((y[0].max(axis=1) - y[0].min(axis=1)).max()) + 1
+    bytes_per_sample = nx * volume.itemsize * z[0].shape[1] * filters[1].step
+    _filter_kernel(
+        flat,
+        (plane, row),
+        out,
+        (z, y, x),
+        (
+            np.empty(rows * nx, dtype),
+            np.empty(nx, dtype),
+            np.empty(step * (nx // step + 1), dtype),
+            np.empty(out.shape[2], dtype),
+        ),
+        (
+            step,
+            *_regular(filters[2], spans[2]),
+            max(16, _TILE_BYTES // bytes_per_sample),
+        ),
+        out.dtype.kind != "f",
+    )
+
+
+def _tap_table(
+    filt: AxisFilter, span: Span, dtype: np.dtype[Any]
+) -> tuple[Array, Array, Array]:
+    """Return, for each sample, where its taps lie in the block, their weights, number.
+
+    The last window may be cut by the border; its row is padded with weights that are
+    never used and positions that lie in the block.
+    """
+    full = filt.taps(filt.step)
+    before = filt.reach.before
+    origin = max(0, filt.step * span.first - before)
+    index = np.empty((span.count, len(full)), np.int64)
+    weights = np.tile(np.asarray(full, dtype), (span.count, 1))
+    counts = np.full(span.count, len(full), np.int64)
+    last = filt.taps(span.last_width(filt.step))
+    weights[-1, : len(last)] = last
+    counts[-1] = len(last)
+    for j in range(span.count):
+        start = filt.step * (span.first + j) - before
+        positions = mirrored(start, start + counts[j], span.size) - origin
+        index[j, : counts[j]] = positions
+        index[j, counts[j] :] = positions[-1]
+    return index, weights, counts
+
+
+def _regular(filt: AxisFilter, span: Span) -> tuple[int, int]:
+    """Return the samples whose taps all lie inside the axis, as a range."""
+    before, n_taps = filt.reach.before, len(filt.taps(filt.step))
+    low = -(-before // filt.step)
+    high = (span.size - n_taps + before) // filt.step + 1
+    first = min(max(low, span.first), span.stop)
+    stop = max(first, min(high, span.stop))
+    return first - span.first, stop - span.first
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _weigh(source, offsets, weights, count, total, n):  # type: ignore[no-untyped-def]
+    """Sum `count` weighted rows of `source` into `total`, tap after tap."""
+    # Numba would otherwise promote float32 times uint16 to float64.
+    real = total.dtype.type
+    if count < 3:
+        w = weights[0]
+        a = source[offsets[0] : offsets[0] + n]
+        for i in range(n):
+            total[i] = w * real(a[i])
+        tap = 1
+    else:
+        w, w1, w2 = weights[0], weights[1], weights[2]
+        a = source[offsets[0] : offsets[0] + n]
+        b = source[offsets[1] : offsets[1] + n]
+        c = source[offsets[2] : offsets[2] + n]
+        for i in range(n):
+            total[i] = w * real(a[i]) + w1 * real(b[i]) + w2 * real(c[i])
+        tap = 3
+    while tap + 3 <= count:
+        w, w1, w2 = weights[tap], weights[tap + 1], weights[tap + 2]
+        a = source[offsets[tap] : offsets[tap] + n]
+        b = source[offsets[tap + 1] : offsets[tap + 1] + n]
+        c = source[offsets[tap + 2] : offsets[tap + 2] + n]
+        for i in range(n):
+            total[i] = total[i] + w * real(a[i]) + w1 * real(b[i]) + w2 * real(c[i])
+        tap += 3
+    while tap < count:
+        w = weights[tap]
+        a = source[offsets[tap] : offsets[tap] + n]
+        for i in range(n):
+            total[i] = total[i] + w * real(a[i])
+        tap += 1
+
+
+@njit(nogil=True, cache=True)
+def _filter_kernel(flat, strides, out, tables, work, numbers, integral):  # type: ignore[no-untyped-def]
+    """Filter a volume: z into a ring of rows, y into one row, x into the samples."""
+    plane, row = strides
+    (zi, zw, zn), (yi, yw, yn), (xi, xw, xn) = tables
+    ring, line, phases, samples = work
+    step, x_first, x_stop, tile = numbers
+    nx = line.size
+    rows = ring.size // nx
+    length = phases.size // step
+    n_regular = x_stop - x_first
+    offsets = np.empty(max(zi.shape[1], yi.shape[1], xi.shape[1]), np.int64)
+    for y0 in range(0, out.shape[1], tile):
+        y1 = min(y0 + tile, out.shape[1])
+        for z in range(out.shape[0]):
+            ready = yi[y0].min()
+            for y in range(y0, y1):
+                top = yi[y].max()
+                while ready <= top:
+                    for t in range(zn[z]):
+                        offsets[t] = zi[z, t] * plane + ready * row
+                    slot = (ready % rows) * nx
+                    _weigh(flat, offsets, zw[z], zn[z], ring[slot : slot + nx], nx)
+                    ready += 1
+                for t in range(yn[y]):
+                    offsets[t] = (yi[y, t] % rows) * nx
+                _weigh(ring, offsets, yw[y], yn[y], line, nx)
+                if n_regular:
+                    if step == 2:
+                        pairs = line[: nx // 2 * 2].reshape(nx // 2, 2)
+                        even, odd = phases[:length], phases[length:]
+                        for i in range(nx // 2):
+                            even[i] = pairs[i, 0]
+                            odd[i] = pairs[i, 1]
+                    else:
+                        for k in range(step):
+                            for i in range(nx // step):
+                                phases[k * length + i] = line[step * i + k]
+                    for i in range(nx // step * step, nx):
+                        phases[(i % step) * length + i // step] = line[i]
+                    for t in range(xn[x_first]):
+                        p = xi[x_first, t]
+                        offsets[t] = (p % step) * length + p // step
+                    regular = samples[x_first:x_stop]
+                    _weigh(
+                        phases, offsets, xw[x_first], xn[x_first], regular, n_regular
+                    )
+                for border in range(out.shape[2] - n_regular):
+                    x = border if border < x_first else border + n_regular
+                    value = xw[x, 0] * line[xi[x, 0]]
+                    for t in range(1, xn[x]):
+                        value += xw[x, t] * line[xi[x, t]]
+                    samples[x] = value
+                target = out[z, y]
+                if integral:
+                    for x in range(samples.size):
+                        target[x] = np.rint(samples[x])
+                else:
+                    for x in range(samples.size):
+                        target[x] = samples[x]
+
+
+# --- windows ---------------------------------------------------------------------
+
+
+def _window_volume(
+    volume: Array, out: Array, kernel: str, steps: Sequence[int], spans: Sequence[Span]
+) -> None:
+    flat, plane, row = _flat(volume)
+    nx = volume.shape[2]
+    count = math.prod(steps)
+    strides = (plane, row)
+    steps3 = tuple(steps)
+    if kernel == "mean":
+        single = volume.dtype.kind != "f" and volume.itemsize <= 2
+        small = single and count < _FLOAT32_WINDOW
+        line = np.empty(nx, np.float32 if small else np.float64)
+        integral = volume.dtype.kind != "f"
+        _mean_kernel(flat, strides, volume.shape, out, steps3, line, integral)
+    elif kernel in ("min", "max"):
+        line = np.empty(nx, volume.dtype)
+        _extremum_kernel(
+            flat, strides, volume.shape, out, steps3, line, kernel == "min"
+        )
+    else:
+        window = np.empty(count, volume.dtype)
+        _rank_kernel(flat, strides, volume.shape, out, steps3, window, kernel == "mode")
+
+
+@njit(nogil=True, cache=True)
+def _mean_kernel(flat, strides, shape, out, steps, line, integral):  # type: ignore[no-untyped-def]
+    """Average windows; float sums are exact for the integers that come here."""
+    plane, row = strides
+    nz, ny, nx = shape
+    fz, fy, fx = steps
+    real = line.dtype.type
+    whole = nx // fx
+    rest = nx - whole * fx
+    for z in range(out.shape[0]):
+        wz = min(fz, nz - z * fz)
+        for y in range(out.shape[1]):
+            wy = min(fy, ny - y * fy)
+            start = z * fz * plane + y * fy * row
+            source = flat[start : start + nx]
+            for i in range(nx):
+                line[i] = real(source[i])
+            for k in range(1, wz * wy):
+                offset = start + (k // wy) * plane + (k % wy) * row
+                source = flat[offset : offset + nx]
+                for i in range(nx):
+                    line[i] += real(source[i])
+            count = line.dtype.type(wz * wy * fx)
+            if fx == 2:
+                pairs = line[: 2 * whole].reshape(whole, 2)
+                target = out[z, y]
+                if integral:
+                    for x in range(whole):
+                        target[x] = np.rint((pairs[x, 0] + pairs[x, 1]) / count)
+                else:
+                    for x in range(whole):
+                        target[x] = (pairs[x, 0] + pairs[x, 1]) / count
+            else:
+                for x in range(whole):
+                    total = line[fx * x]
+                    for k in range(1, fx):
+                        total += line[fx * x + k]
+                    value = total / count
+                    out[z, y, x] = np.rint(value) if integral else value
+            if rest:
+                total = line[fx * whole]
+                for i in range(fx * whole + 1, nx):
+                    total += line[i]
+                value = total / line.dtype.type(wz * wy * rest)
+                out[z, y, whole] = np.rint(value) if integral else value
+
+
+@njit(nogil=True, cache=True)
+def _extremum_kernel(flat, strides, shape, out, steps, line, smallest):  # type: ignore[no-untyped-def]
+    """Keep the extremum of each window; a NaN, once met, stays."""
+    plane, row = strides
+    nz, ny, nx = shape
+    fz, fy, fx = steps
+    for z in range(out.shape[0]):
+        wz = min(fz, nz - z * fz)
+        for y in range(out.shape[1]):
+            wy = min(fy, ny - y * fy)
+            start = z * fz * plane + y * fy * row
+            for i in range(nx):
+                line[i] = flat[start + i]
+            for k in range(1, wz * wy):
+                offset = start + (k // wy) * plane + (k % wy) * row
+                source = flat[offset : offset + nx]
+                if smallest:
+                    for i in range(nx):
+                        v = source[i]
+                        line[i] = v if (v < line[i]) | (v != v) else line[i]
+                else:
+                    for i in range(nx):
+                        v = source[i]
+                        line[i] = v if (v > line[i]) | (v != v) else line[i]
+            for x in range(out.shape[2]):
+                best = line[fx * x]
+                for i in range(fx * x + 1, min(fx * x + fx, nx)):
+                    v = line[i]
+                    if smallest:
+                        best = v if (v < best) | (v != v) else best
+                    else:
+                        best = v if (v > best) | (v != v) else best
+                out[z, y, x] = best
+
+
+@njit(nogil=True, cache=True)
+def _rank_kernel(flat, strides, shape, out, steps, window, want_mode):  # type: ignore[no-untyped-def]
+    """Sort each window by insertion, then take its mode or its lower median."""
+    plane, row = strides
+    nz, ny, nx = shape
+    fz, fy, fx = steps
+    for z in range(out.shape[0]):
+        wz = min(fz, nz - z * fz)
+        for y in range(out.shape[1]):
+            wy = min(fy, ny - y * fy)
+            for x in range(out.shape[2]):
+                wx = min(fx, nx - x * fx)
+                start = z * fz * plane + y * fy * row + x * fx
+                first = flat[start]
+                mixed = False
+                for k in range(wz * wy):
+                    offset = start + (k // wy) * plane + (k % wy) * row
+                    for i in range(wx):
+                        mixed |= flat[offset + i] != first
+                if not mixed:
+                    # Most windows of a label image hold one label.
+                    out[z, y, x] = first
+                    continue
+                count = 0
+                for k in range(wz * wy):
+                    offset = start + (k // wy) * plane + (k % wy) * row
+                    for i in range(wx):
+                        v = flat[offset + i]
+                        j = count
+                        while j > 0 and window[j - 1] > v:
+                            window[j] = window[j - 1]
+                            j -= 1
+                        window[j] = v
+                        count += 1
+                if want_mode:
+                    out[z, y, x] = _longest_run(window, count)
+                else:
+                    out[z, y, x] = window[(count - 1) // 2]
+
+
+@njit(nogil=True, cache=True)
+def _longest_run(window, count):  # type: ignore[no-untyped-def]
+    """Return the value of the longest run of equals, the first of equal runs."""
+    best = window[0]
+    run = 1
+    longest = 1
+    for k in range(1, count):
+        run = run + 1 if window[k] == window[k - 1] else 1
+        if run > longest:
+            longest = run
+            best = window[k]
+    return best

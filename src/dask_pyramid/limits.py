@@ -1,0 +1,84 @@
+"""What the machine offers: memory and cores, and how the user limits them."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+__all__ = ["RUNTIME_BYTES", "default_workers", "parse_memory"]
+
+RUNTIME_BYTES = 128 * 2**20
+"""What the interpreter and the libraries take beside the tasks."""
+
+_UNITS = {
+    "": 1,
+    "b": 1,
+    **{f"{p}b": 1000 ** (i + 1) for i, p in enumerate("kmgtp")},
+    **{p: 1000 ** (i + 1) for i, p in enumerate("kmgtp")},
+    **{f"{p}ib": 1024 ** (i + 1) for i, p in enumerate("kmgtp")},
+    **{f"{p}i": 1024 ** (i + 1) for i, p in enumerate("kmgtp")},
+}
+
+
+def parse_memory(limit: int | float | str | None) -> int:
+    """Return a memory limit in bytes.
+
+    Parameters
+    ----------
+    limit : int, float, str or None
+        Bytes, or a number with a unit (``"2 GiB"``, ``"500 MB"``); None takes half of
+        the memory of the machine, or of the control group if that is less.
+
+    Returns
+    -------
+    int
+        Bytes.
+
+    Raises
+    ------
+    ValueError
+        If the text is no amount of memory, or less than the libraries themselves take.
+
+    Examples
+    --------
+    >>> parse_memory("2 GiB")
+    2147483648
+    """
+    if limit is None:
+        return _machine_memory() // 2
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", str(limit))
+    try:
+        assert match is not None
+        n_bytes = int(float(match[1]) * _UNITS[match[2].lower()])
+    except (AssertionError, ValueError, KeyError):
+        raise ValueError(
+            f"memory_limit must be a number of bytes or a text like '2 GiB', "
+            f"got {limit!r}"
+        ) from None
+    if n_bytes <= RUNTIME_BYTES:
+        raise ValueError(
+            f"memory_limit must be more than {RUNTIME_BYTES} bytes, which the "
+            f"libraries take, got {limit!r}"
+        )
+    return n_bytes
+
+
+def default_workers() -> int:
+    """Return the number of cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1
+
+
+def _machine_memory() -> int:
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    group = Path("/sys/fs/cgroup/memory.max")  # control groups, version 2
+    if group.exists():
+        text = group.read_text().strip()
+        if text.isdigit():
+            total = min(total, int(text))
+    return total

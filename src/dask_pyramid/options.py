@@ -1,0 +1,172 @@
+"""Texts of the command line to Python values; what they may be is checked elsewhere.
+
+Three notations: one value, one for each axis (``0.29,0.26,0.26`` or ``z=0.29,y=0.26``),
+and, where it makes sense, these for each level, with semicolons between.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["by_axis", "extent", "extents", "factors", "numbers", "sigma", "unit"]
+
+T = TypeVar("T")
+
+
+def by_axis(text: str, convert: Callable[[str], T]) -> tuple[T, ...] | dict[str, T]:
+    """Return values by axis: a dict if axes are named, else a tuple.
+
+    Parameters
+    ----------
+    text : str
+        Entries with commas between, all or none of them ``axis=value``.
+    convert : callable
+        Turns the text of an entry into a value.
+
+    Returns
+    -------
+    tuple or dict
+        The values.
+
+    Raises
+    ------
+    ValueError
+        If an entry is empty or cannot be converted, or an axis is named twice.
+
+    Examples
+    --------
+    >>> by_axis("1,2", int), by_axis("y=1,x=2", int)
+    ((1, 2), {'y': 1, 'x': 2})
+    """
+    entries = [entry.strip() for entry in text.split(",")]
+    if not any("=" in entry for entry in entries):
+        return tuple(convert(entry) for entry in entries)
+    named: dict[str, T] = {}
+    for entry in entries:
+        axis, equals, value = (part.strip() for part in entry.partition("="))
+        if not equals or not axis:
+            raise ValueError(f"{entry!r} must be axis=value, as the others in {text!r}")
+        if axis in named:
+            raise ValueError(f"axis {axis!r} must be given once, got {text!r}")
+        named[axis] = convert(value)
+    return named
+
+
+def extents(text: str) -> Any:
+    """Return an extent in voxels, or a list of these by level if there is a semicolon.
+
+    Raises
+    ------
+    ValueError
+        If an entry is no extent, or a single number stands for a level: in Python a
+        list of numbers cannot be told from one extent by axis.
+
+    Examples
+    --------
+    >>> extents("64"), extents("z=16;z=8"), extents("16,64,64;none")
+    (64, [{'z': 16}, {'z': 8}], [(16, 64, 64), False])
+    """
+    parts = text.split(";")
+    if len(parts) == 1:
+        return extent(text)
+    values = [extent(part) for part in parts]
+    for value, part in zip(values, parts, strict=True):
+        if type(value) is int:
+            raise ValueError(
+                f"extents of several levels must be by axis, got {part!r} in {text!r}; "
+                "write z=64,y=64,x=64"
+            )
+    return values
+
+
+def extent(text: str) -> Any:
+    """Return an extent in voxels: an int, a tuple or dict by axis, or False for none.
+
+    Examples
+    --------
+    >>> extent("64"), extent("16,64,64"), extent("none"), extent("auto")
+    (64, (16, 64, 64), False, None)
+    """
+    word = text.strip().lower()
+    if word in ("none", "auto"):
+        return False if word == "none" else None
+    return _single(by_axis(text, _whole))
+
+
+def factors(text: str) -> Any:
+    """Return scale factors: "auto" or a list with an entry for each level.
+
+    Examples
+    --------
+    >>> factors("auto"), factors("2,4,8")
+    ('auto', [2, 4, 8])
+    >>> factors("y=2,x=2;z=2,y=4,x=4")
+    [{'y': 2, 'x': 2}, {'z': 2, 'y': 4, 'x': 4}]
+    """
+    if text.strip().lower() == "auto":
+        return "auto"
+    if "=" not in text:
+        if ";" in text and "," in text:
+            raise ValueError(
+                f"factors by axis must name the axes, got {text!r}; "
+                "write y=2,x=2;z=2,y=4,x=4"
+            )
+        return [_whole(part) for part in text.replace(";", ",").split(",")]
+    return [
+        by_axis(part, _whole) if "=" in part else _whole(part)
+        for part in text.split(";")
+    ]
+
+
+def numbers(text: str) -> Any:
+    """Return numbers by axis.
+
+    Examples
+    --------
+    >>> numbers("z=0.29,y=0.26,x=0.26"), numbers("0.5")
+    ({'z': 0.29, 'y': 0.26, 'x': 0.26}, (0.5,))
+    """
+    return by_axis(text, _number)
+
+
+def sigma(text: str) -> Any:
+    """Return one number for all axes, or numbers by axis.
+
+    Examples
+    --------
+    >>> sigma("0.7"), sigma("z=0,y=1")
+    (0.7, {'z': 0.0, 'y': 1.0})
+    """
+    return _single(numbers(text))
+
+
+def unit(text: str) -> Any:
+    """Return a unit for all spatial axes, or units by axis; "none" is None.
+
+    Examples
+    --------
+    >>> unit("um"), unit("t=s,y=um"), unit("none,um,um")
+    ('um', {'t': 's', 'y': 'um'}, (None, 'um', 'um'))
+    """
+    return _single(by_axis(text, lambda word: None if word == "none" else word))
+
+
+def _single(values: Any) -> Any:
+    return values[0] if isinstance(values, tuple) and len(values) == 1 else values
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} must be a whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} must be a number") from None

@@ -1,0 +1,227 @@
+"""Passes and units: which task reads, computes and writes which voxels.
+
+A *pass* reads one level (the image, or a level that is stored already) and writes one
+or several others. It is cut into *units*, one task each, by a grid over the level that
+it reads. Units are enumerated, never stored: a plan for a petabyte is a few numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from dask_pyramid.geometry import Reach, ceil_div, needed
+from dask_pyramid.schedule import Lane
+
+__all__ = ["Pass", "PassLevel", "Unit", "Units", "base_extent"]
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassLevel:
+    """A level as a pass sees it."""
+
+    level: int
+    """Number of the level; of the level that is read for the first entry."""
+    shape: tuple[int, ...]
+    """Extent in voxels."""
+    objects: tuple[int, ...]
+    """Extent of a storage object in voxels; of a chunk, if the level is only read."""
+    written: bool
+    """Whether the pass writes it."""
+    steps: tuple[int, ...]
+    """Window of the reduction from the entry before; ones for the first."""
+    reaches: tuple[Reach, ...]
+    """What that reduction needs beyond the window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One sweep over a level: what is read, what is made of it, in which units."""
+
+    stored: bool
+    """Whether the level that is read lies in the target (else in the source)."""
+    levels: tuple[PassLevel, ...]
+    """The level that is read, then each level made from the one before."""
+    extent: tuple[int, ...]
+    """Extent of a unit, in voxels of the level that is read."""
+    axis: int
+    """Axis along which a unit is streamed."""
+    slab: int
+    """Planes that are read at a time."""
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of units along each axis."""
+        return tuple(
+            ceil_div(n, u)
+            for n, u in zip(self.levels[0].shape, self.extent, strict=True)
+        )
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return math.prod(self.grid)
+
+    @property
+    def n_written(self) -> int:
+        """Number of levels that are written."""
+        return sum(level.written for level in self.levels)
+
+    def ranges(self, axis: int, index: int) -> tuple[tuple[Range, Range], ...]:
+        """Return what the units at one grid position own and need along one axis.
+
+        Parameters
+        ----------
+        axis : int
+            The axis.
+        index : int
+            Position in the grid.
+
+        Returns
+        -------
+        tuple of (own, need)
+            Half-open ranges for each level of the pass, in voxels of that level; `own`
+            is empty for a level that is only read.
+        """
+        return _ranges(self, axis, index)
+
+    def lanes(self, index: Sequence[int]) -> tuple[Lane, ...]:
+        """Return the lanes of a unit along the axis of streaming."""
+        ranges = self.ranges(self.axis, index[self.axis])
+        return tuple(
+            Lane(
+                size=level.shape[self.axis],
+                own=own,
+                need=need,
+                rows=level.objects[self.axis],
+                step=level.steps[self.axis],
+                reach=level.reaches[self.axis],
+            )
+            for level, (own, need) in zip(self.levels, ranges, strict=True)
+        )
+
+
+@lru_cache(maxsize=4096)
+def _ranges(sweep: Pass, axis: int, index: int) -> tuple[tuple[Range, Range], ...]:
+    last = index == sweep.grid[axis] - 1
+    factor = 1
+    owns: list[Range] = []
+    for level in sweep.levels:
+        factor *= level.steps[axis]
+        size = level.shape[axis]
+        start = min(index * sweep.extent[axis] // factor, size)
+        stop = size if last else min((index + 1) * sweep.extent[axis] // factor, size)
+        owns.append((start, stop) if level.written else (start, start))
+    needs = [owns[-1]]
+    for i in range(len(owns) - 2, -1, -1):
+        above = sweep.levels[i + 1]
+        wanted = needed(
+            *needs[0],
+            step=above.steps[axis],
+            reach=above.reaches[axis],
+            size=sweep.levels[i].shape[axis],
+        )
+        start, stop = wanted.start, wanted.stop
+        if sweep.levels[i].written:
+            start, stop = min(start, owns[i][0]), max(stop, owns[i][1])
+        needs.insert(0, (start, stop))
+    return tuple(zip(owns, needs, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """One task of the writer: a position in the grid of a pass."""
+
+    number: int
+    """Position among all units of the plan."""
+    sweep: int
+    """Number of the pass."""
+    index: tuple[int, ...]
+    """Position in the grid of the pass."""
+
+    @property
+    def name(self) -> str:
+        """Short name for messages and receipts.
+
+        Examples
+        --------
+        >>> Unit(number=7, sweep=1, index=(0, 2, 3)).name
+        '1-0.2.3'
+        """
+        return f"{self.sweep}-" + ".".join(map(str, self.index))
+
+
+@dataclass(frozen=True, slots=True)
+class Units(Sequence[Unit]):
+    """All units of a plan in the order of the passes, made when asked for."""
+
+    passes: tuple[Pass, ...]
+    """The passes."""
+
+    def __len__(self) -> int:
+        return sum(sweep.n_units for sweep in self.passes)
+
+    def __getitem__(self, number):  # type: ignore[no-untyped-def]  # int or slice
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
+        wanted = number + len(self) if number < 0 else number
+        if not 0 <= wanted < len(self):
+            raise IndexError(f"unit must be below {len(self)}, got {number}")
+        for sweep, offset in zip(self.passes, self.offsets(), strict=True):
+            if wanted < offset + sweep.n_units:
+                break
+        return self._unit(self.passes.index(sweep), wanted, wanted - offset)
+
+    def __iter__(self) -> Iterator[Unit]:
+        for number in range(len(self.passes)):
+            yield from self.of_pass(number)
+
+    def of_pass(self, number: int) -> Iterator[Unit]:
+        """Yield the units of one pass, in C order of its grid."""
+        offset = self.offsets()[number]
+        for i in range(self.passes[number].n_units):
+            yield self._unit(number, offset + i, i)
+
+    def offsets(self) -> tuple[int, ...]:
+        """Return the number of the first unit of each pass."""
+        counts = [sweep.n_units for sweep in self.passes]
+        return tuple(sum(counts[:i]) for i in range(len(counts)))
+
+    def _unit(self, sweep: int, number: int, position: int) -> Unit:
+        index: list[int] = []
+        for n in reversed(self.passes[sweep].grid):
+            position, i = divmod(position, n)
+            index.insert(0, i)
+        return Unit(number=number, sweep=sweep, index=tuple(index))
+
+
+def base_extent(levels: Sequence[PassLevel], axis: int) -> int:
+    """Return the smallest extent of a unit whose borders cut no storage object.
+
+    Parameters
+    ----------
+    levels : sequence of PassLevel
+        Levels of the pass.
+    axis : int
+        The axis.
+
+    Returns
+    -------
+    int
+        Voxels of the level that is read; units are multiples of it. An object that
+        covers a level along the axis makes it the whole axis.
+    """
+    whole = levels[0].shape[axis]
+    extent = factor = 1
+    for level in levels:
+        factor *= level.steps[axis]
+        extent = math.lcm(extent, factor)
+        if level.written:
+            if level.objects[axis] >= level.shape[axis]:
+                return whole
+            extent = math.lcm(extent, level.objects[axis] * factor)
+    return min(extent, whole)

@@ -1,0 +1,464 @@
+"""The public verbs: build, write and open pyramids, and one step of downsampling.
+
+Everything here is a few lines over the modules that do the work.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid import __version__, graph, metadata, omero, runner, store
+from dask_pyramid.axes import SPATIAL
+from dask_pyramid.geometry import Span, ceil_div
+from dask_pyramid.image import Image, check_dtype
+from dask_pyramid.kernels import pays_to_compile, reduce_block
+from dask_pyramid.methods import Method, find_method
+from dask_pyramid.plan import PyramidPlan, plan_pyramid
+from dask_pyramid.progress import progress_callback
+from dask_pyramid.sources import open_image
+from dask_pyramid.sources.stored import open_stored
+from dask_pyramid.units import Job
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+__all__ = ["Pyramid", "build_pyramid", "downsample", "open_pyramid", "write_pyramid"]
+
+# "data types are restricted": what Neuroglancer 2.41 and viewers built on it refuse.
+_REFUSED = ("bool", "int64", "float16", "float64")
+
+# Voxels that are looked at to choose grey values for display.
+_WINDOW_VOXELS = 2**22
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pyramid:
+    """All levels of an image, lazy; made by `build_pyramid` or `open_pyramid`."""
+
+    image: Image
+    """Level 0 with its metadata."""
+    scale: tuple[tuple[float, ...], ...]
+    """Spacing of voxel centres, for each level and axis, in `unit`."""
+    translation: tuple[tuple[float, ...], ...]
+    """World position of the centre of voxel 0, for each level and axis, in `unit`."""
+    method: str | None
+    """Name of the method; None if the store does not say."""
+    plan: PyramidPlan | None = field(default=None, repr=False)
+    """The plan, if the pyramid was built here."""
+    stored: tuple[Image, ...] = field(default=(), repr=False)
+    """An image for each level, if the pyramid was opened."""
+    location: str = ""
+    """Where it is stored; empty if it is not."""
+
+    @cached_property
+    def levels(self) -> tuple[da.Array, ...]:
+        """Dask arrays, level 0 first; nothing is read before they are computed."""
+        if self.plan is not None:
+            return graph.lazy_levels(self.image, self.plan)
+        return tuple(image.data for image in self.stored)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes in storage order."""
+        return self.image.axes
+
+    @property
+    def unit(self) -> tuple[str | None, ...]:
+        """Unit of each axis, or None."""
+        return self.image.unit
+
+    @property
+    def name(self) -> str:
+        """What viewers call the image."""
+        return self.image.name
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of all levels."""
+        return self.image.dtype
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Extent of each level in voxels."""
+        if self.plan is not None:
+            return tuple(level.shape for level in self.plan.levels)
+        return tuple(image.shape for image in self.stored)
+
+    def write(self, target: Any, **options: Any) -> Pyramid:
+        """Write the pyramid; options as for `write_pyramid`.
+
+        Parameters
+        ----------
+        target : path, URL or zarr store
+            Where to.
+        **options
+            Keyword arguments of `write_pyramid`; method, sigma and factors are those
+            that the pyramid was built with.
+
+        Returns
+        -------
+        Pyramid
+            The pyramid as it is stored.
+        """
+        if self.plan is not None:
+            options.setdefault("method", self.plan.method)
+            options.setdefault("sigma", self.plan.sigma)
+            factors = [
+                dict(zip(self.axes, level.factors, strict=True))
+                for level in self.plan.levels[1:]
+            ]
+            options.setdefault("scale_factors", factors)
+        return write_pyramid(self.image, target, **options)
+
+    def __str__(self) -> str:
+        from dask_pyramid.report import pyramid_text
+
+        return pyramid_text(self)
+
+    def _repr_html_(self) -> str:
+        from dask_pyramid.report import pyramid_html
+
+        return pyramid_html(self)
+
+
+def build_pyramid(
+    image: Any,
+    *,
+    method: str | Method | None = None,
+    sigma: float | Mapping[str, float] | Sequence[float] | None = None,
+    scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
+    chunks: Any = None,
+) -> Pyramid:
+    """Build a lazy pyramid; nothing is read.
+
+    Parameters
+    ----------
+    image : Image, path, URL or array
+        What `open_image` takes.
+    method, sigma, scale_factors, chunks
+        As for `plan_pyramid`; `chunks` decides where ``"auto"`` factors end.
+
+    Returns
+    -------
+    Pyramid
+        `levels` are dask arrays of the same kind of blocks as the image.
+
+    Raises
+    ------
+    ValueError
+        As `plan_pyramid`.
+
+    Examples
+    --------
+    >>> pyramid = build_pyramid(np.zeros((60, 300, 300), "uint16"), method="mean")
+    >>> pyramid.levels[1].shape, pyramid.translation[1]
+    ((30, 150, 150), (0.5, 0.5, 0.5))
+    """
+    opened = open_image(image)
+    plan = plan_pyramid(
+        opened, method=method, sigma=sigma, scale_factors=scale_factors, chunks=chunks
+    )
+    return Pyramid(
+        image=opened,
+        scale=tuple(level.scale for level in plan.levels),
+        translation=tuple(level.translation for level in plan.levels),
+        method=plan.method.name,
+        plan=plan,
+    )
+
+
+def write_pyramid(
+    image: Any,
+    target: Any,
+    *,
+    method: str | Method | None = None,
+    sigma: float | Mapping[str, float] | Sequence[float] | None = None,
+    scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
+    axes: str | Sequence[str] | None = None,
+    scale: Mapping[str, float] | Sequence[float] | None = None,
+    translation: Mapping[str, float] | Sequence[float] | None = None,
+    unit: str | Mapping[str, str | None] | Sequence[str | None] | None = None,
+    name: str | None = None,
+    chunks: Any = None,
+    shards: Any = None,
+    compressors: Any = None,
+    version: str = "0.5",
+    memory_limit: int | str | None = None,
+    mode: str = "w-",
+    client: Any = None,
+    workers: int | None = None,
+    progress: bool | runner.ProgressCallback | None = None,
+) -> Pyramid:
+    """Write an image as an OME-Zarr multiscale pyramid.
+
+    Parameters
+    ----------
+    image : Image, path, URL or array
+        What `open_image` takes.
+    target : path, URL or zarr store
+        Where to; must not lie in or around the source.
+    method : str or Method, optional
+        ``"gaussian"``, ``"gaussian-stride"``, ``"mean"``, ``"nearest"``, ``"mode"``,
+        ``"median"``, ``"min"`` or ``"max"``. By default ``"gaussian"``, and ``"mode"``
+        for labels and masks.
+    sigma : float, dict by axis or sequence, optional
+        Standard deviation of the Gaussian in voxels of the level that is reduced; by
+        default a quarter of the step.
+    scale_factors : "auto" or sequence of int or dict by axis
+        Factors from level 0, increasing: ``[2, 4, 8]``. ``"auto"`` makes voxels
+        isotropic first and ends when the spatial part fits into one chunk.
+    axes, scale, translation, unit, name
+        As for `open_image`; what is given wins over what the source says.
+    chunks : int, tuple, dict by axis, or list of these by level, optional
+        Extent of a chunk in voxels; by default powers of two, 0.5 to 1 MiB.
+    shards : int, tuple, dict by axis, list of these by level, False or None
+        Extent of a shard in voxels; None chooses about 64 MiB, False means no shards.
+    compressors : object
+        As in zarr-python, or ``"blosc"`` (default: zstd, level 3, byte shuffle, with a
+        checksum), ``"zstd"``, ``"lz4"``, ``"gzip"``, ``"none"``.
+    version : {"0.5", "0.4", "0.6"}
+        Version of OME-Zarr.
+    memory_limit : int or str, optional
+        Bytes that the process may use (``"2 GiB"``); by default half of the machine's.
+    mode : {"w-", "w"}
+        ``"w-"`` refuses a target that exists, ``"w"`` replaces a pyramid, once the new
+        one is complete.
+    client : distributed.Client, optional
+        Where to run; by default threads of this process.
+    workers : int, optional
+        Number of threads without a client; by default the number of cores.
+    progress : bool or callable, optional
+        Whether to show a bar; a callable gets a `Progress` after each unit. By default
+        a bar where standard error is a terminal.
+
+    Returns
+    -------
+    Pyramid
+        The pyramid as it is stored.
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError, ValueError, TypeError
+        If an argument breaks a rule; nothing is written then.
+    OSError
+        If the source cannot be read or the target not written; nothing is published.
+
+    Warns
+    -----
+    UserWarning
+        If viewers refuse the data type.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> image = np.zeros((40, 200, 200), "uint16")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pyramid = write_pyramid(image, f"{folder}/a.ome.zarr", scale_factors=[2])
+    >>> pyramid.shapes
+    ((40, 200, 200), (20, 100, 100))
+    """
+    opened = open_image(
+        image, axes=axes, scale=scale, translation=translation, unit=unit, name=name
+    )
+    locations = () if opened.reader is None else opened.reader.locations
+    place = store.open_target(target, mode=mode, sources=locations)
+    if client is not None:
+        client, workers, memory_limit = runner.connect(client, memory_limit)
+        opened = runner.portable(opened)
+    plan = plan_pyramid(
+        opened,
+        method=method,
+        sigma=sigma,
+        scale_factors=scale_factors,
+        chunks=chunks,
+        shards=shards,
+        version=version,
+        memory_limit=memory_limit,
+        workers=workers,
+    )
+    if plan.dtype in _REFUSED:
+        warnings.warn(
+            f"many viewers refuse {plan.dtype} (Neuroglancer among them); "
+            "convert the image if it shall be looked at",
+            stacklevel=2,
+        )
+    job = Job(plan=plan, reader=opened.reader, target=place)
+    with progress_callback(progress, plan.n_tasks) as callback:
+        store.create(place, plan, compressors)
+        runner.run_units(job, graph=opened.graph, client=client, progress=callback)
+    store.publish(place, _attributes(opened, plan, place))
+    return open_pyramid(place.location or place.store)
+
+
+def _attributes(image: Image, plan: PyramidPlan, place: store.Target) -> dict[str, Any]:
+    """Return the attributes of the finished group."""
+    is_colour = not image.labels and image.dtype.kind != "b"
+    return metadata.build_attributes(
+        metadata.Multiscales(
+            version=plan.version,
+            axes=plan.axes,
+            unit=plan.unit,
+            datasets=tuple(
+                metadata.Dataset(
+                    path=level.path, scale=level.scale, translation=level.translation
+                )
+                for level in plan.levels
+            ),
+            name=image.name,
+            type=plan.method.name,
+            metadata={
+                "description": plan.method.description,
+                "method": "dask_pyramid.write_pyramid",
+                "version": __version__,
+                "args": [],
+                "kwargs": {
+                    "method": plan.method.name,
+                    "sigma": None if plan.sigma is None else list(plan.sigma),
+                    "scale_factors": [
+                        dict(zip(plan.axes, level.factors, strict=True))
+                        for level in plan.levels[1:]
+                    ],
+                },
+            },
+            omero=_rendering(image, plan, place) if is_colour else None,
+            image_label={} if image.labels else None,
+        )
+    )
+
+
+def _rendering(image: Image, plan: PyramidPlan, place: store.Target) -> dict[str, Any]:
+    """Return channels with grey values taken from the smallest level."""
+    top = place.level_reader(plan.levels[-1].number)
+    axis = image.axes.index("c") if "c" in image.axes else None
+    n_channels = 1 if axis is None else image.shape[axis]
+    windows = []
+    for channel in range(n_channels):
+        region = _middle(top.shape, image.axes)
+        if axis is not None:
+            region[axis] = slice(channel, channel + 1)
+        windows.append(_grey_values(top.read(tuple(region))))
+    return omero.default_omero(
+        image.dtype, n_channels, window=windows, source=image.omero, name=image.name
+    )
+
+
+def _middle(shape: Sequence[int], axes: Sequence[str]) -> list[slice]:
+    """Return a region in the middle that holds at most `_WINDOW_VOXELS`."""
+    region = [
+        slice(0, n) if axis in SPATIAL else slice(n // 2, n // 2 + 1)
+        for n, axis in zip(shape, axes, strict=True)
+    ]
+    for axis, n in enumerate(shape):
+        size = math.prod(r.stop - r.start for r in region)
+        length = region[axis].stop - region[axis].start
+        keep = max(1, length * _WINDOW_VOXELS // max(size, 1))
+        if keep < length:
+            region[axis] = slice((n - keep) // 2, (n - keep) // 2 + keep)
+    return region
+
+
+def _grey_values(values: np.ndarray[Any, Any]) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return (0.0, 1.0)
+    low, high = (float(v) for v in np.percentile(finite, [0.1, 99.9]))
+    return (low, high) if high > low else (low, low + 1)
+
+
+def open_pyramid(location: Any) -> Pyramid:
+    """Open a stored pyramid; nothing is read but metadata.
+
+    Parameters
+    ----------
+    location : path, URL, zarr store or zarr.Group
+        An OME-Zarr image of version 0.4, 0.5 or 0.6, by whatever tool.
+
+    Returns
+    -------
+    Pyramid
+        Its levels as dask arrays, with scale and translation of each.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing there.
+    ValueError
+        If it is no OME-Zarr image, or an unfinished one.
+    """
+    stored = open_stored(location)
+    return Pyramid(
+        image=stored.levels[0],
+        stored=stored.levels,
+        scale=tuple(level.scale for level in stored.levels),
+        translation=tuple(level.translation for level in stored.levels),
+        method=stored.method,
+        location=stored.location,
+    )
+
+
+def downsample(
+    array: Any,
+    factors: int | Sequence[int],
+    method: str | Method = "mean",
+    *,
+    sigma: float | Sequence[float] | None = None,
+) -> Any:
+    """Reduce an array by whole factors, one step.
+
+    Parameters
+    ----------
+    array : NumPy, CuPy or dask array
+        Any number of dimensions; bool, integer or float.
+    factors : int or sequence of int
+        Window along each axis; an int is that of all axes, 1 leaves an axis alone.
+    method : str or Method
+        Out of `METHODS`.
+    sigma : float or sequence of float, optional
+        Standard deviation of the Gaussian in voxels.
+
+    Returns
+    -------
+    array, shape ``ceil(n / factor)``
+        Same kind and dtype as `array`; lazy if that is a dask array.
+
+    Raises
+    ------
+    ValueError
+        If a factor is not a positive whole number, or their number is wrong.
+    TypeError
+        If the dtype has no pyramid.
+
+    Examples
+    --------
+    >>> downsample(np.array([0, 1, 1, 1, 5], "uint8"), 2)
+    array([0, 1, 5], dtype=uint8)
+    """
+    check_dtype(np.dtype(str(array.dtype).rpartition(".")[2]))
+    record = find_method(method)
+    steps = list(factors) if isinstance(factors, Iterable) else [factors] * array.ndim
+    if len(steps) != array.ndim:
+        raise ValueError(
+            f"factors must have one entry for each of {array.ndim} axes, "
+            f"got {factors!r}"
+        )
+    if any(isinstance(f, bool) or int(f) != f or f < 1 for f in steps):
+        raise ValueError(
+            f"factors must be whole numbers of at least 1, got {factors!r}"
+        )
+    names = [str(i) for i in range(array.ndim)]
+    reduction = record.reduction([int(f) for f in steps], axes=names, sigma=sigma)
+    compiled = pays_to_compile(math.prod(array.shape))
+    if hasattr(array, "dask"):
+        return graph.reduce_array(array, reduction, compiled=compiled)
+    spans = [
+        Span(first=0, stop=ceil_div(n, f), size=n)
+        for n, f in zip(array.shape, reduction.steps, strict=True)
+    ]
+    return reduce_block(array, reduction, spans, compiled=compiled)

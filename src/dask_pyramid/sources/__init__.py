@@ -1,0 +1,215 @@
+"""Each kind of input -> `Image`; a file for each format, nothing read but metadata."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid.axes import (
+    default_axes,
+    parse_axes,
+    parse_units,
+    per_axis,
+    storage_permutation,
+)
+from dask_pyramid.image import Image, Reader
+from dask_pyramid.sources.arrays import ArrayReader, TransposedReader
+from dask_pyramid.sources.opened import Opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["open_image"]
+
+ByAxis = Mapping[str, float] | Sequence[float]
+
+
+def open_image(
+    source: Any,
+    axes: str | Iterable[str] | None = None,
+    scale: ByAxis | None = None,
+    translation: ByAxis | None = None,
+    unit: str | Mapping[str, str | None] | Sequence[str | None] | None = None,
+    name: str | None = None,
+) -> Image:
+    """Open an image of any kind; pixels are read when they are asked for.
+
+    Parameters
+    ----------
+    source : path, URL, array or Image
+        A Zarr array or OME-Zarr image (path, s3, gs, az, http, https or file URL,
+        `zarr.Array`, `zarr.Group`); a TIFF file; a folder or glob pattern of planes;
+        a NumPy or dask array with 2 to 5 dimensions; or an `Image`.
+    axes : str or iterable of str, optional
+        Names of the input's dimensions out of t, c, z, y, x, in any order. By default
+        what the source says, else the last of t, c, z, y, x.
+    scale : dict by axis or sequence, optional
+        Spacing of voxel centres in `unit`; a sequence is in the order of the input's
+        axes. By default what the source says, else 1.
+    translation : dict by axis or sequence, optional
+        World position of the centre of voxel 0 in `unit`, given as `scale`; else 0.
+    unit : str, dict by axis or sequence, optional
+        Unit of the spatial axes, or by axis; else none.
+    name : str, optional
+        What viewers call the image.
+
+    Returns
+    -------
+    Image
+        In storage order t, c, z, y, x. What is given wins over what the source says.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at the path.
+    ValueError
+        If the source cannot be read, is not one image, or an argument does not fit.
+    TypeError
+        If `source` or its data type is of a kind that has no pyramid.
+
+    Examples
+    --------
+    >>> image = open_image(np.zeros((64, 48, 3), "uint8"), axes="yxc",
+    ...                    scale={"y": 0.5, "x": 0.25}, unit="um")
+    >>> image.axes, image.shape, image.scale
+    (('c', 'y', 'x'), (3, 64, 48), (1.0, 0.5, 0.25))
+    """
+    given = None if axes is None else tuple(str(axis).lower() for axis in axes)
+    opened = _open(source, given)
+    ndim = len(opened.pixels.shape)
+    names = parse_axes(given or opened.axes, ndim)
+    order = storage_permutation(names)
+    spacing = _numbers(scale, opened.scale, names, "scale", 1.0)
+    offset = _numbers(translation, opened.translation, names, "translation", 0.0)
+    units = _units(unit, opened.unit, names)
+    pixels = _in_storage_order(opened.pixels, order)
+    is_reader = isinstance(pixels, Reader)
+    return Image(
+        axes=tuple(names[i] for i in order),
+        scale=tuple(spacing[i] for i in order),
+        translation=tuple(offset[i] for i in order),
+        unit=tuple(units[i] for i in order),
+        reader=pixels if is_reader else None,
+        graph=None if is_reader else pixels,
+        name=name or opened.name or "image",
+        omero=opened.omero,
+        labels=opened.labels,
+    )
+
+
+def _numbers(
+    given: ByAxis | None,
+    found: Mapping[str, float],
+    axes: tuple[str, ...],
+    name: str,
+    default: float,
+) -> tuple[float, ...]:
+    entries = per_axis(given, axes, name=name, default=None)
+    known = (found.get(axis, default) for axis in axes)
+    pairs = zip(entries, known, strict=True)
+    return tuple(float(k if entry is None else entry) for entry, k in pairs)
+
+
+def _units(
+    given: str | Mapping[str, str | None] | Sequence[str | None] | None,
+    found: Mapping[str, str | None],
+    axes: tuple[str, ...],
+) -> tuple[str | None, ...]:
+    entries = parse_units(given, axes)
+    pairs = zip(entries, axes, strict=True)
+    return tuple(found.get(axis) if entry is None else entry for entry, axis in pairs)
+
+
+def _in_storage_order(pixels: Any, order: tuple[int, ...]) -> Any:
+    if order == tuple(range(len(order))):
+        return pixels
+    if isinstance(pixels, Reader):
+        return TransposedReader(pixels, order)
+    return pixels.transpose(order)
+
+
+def _open(source: Any, axes: tuple[str, ...] | None) -> Opened:
+    if isinstance(source, str | os.PathLike):
+        return _open_location(os.path.expanduser(os.fspath(source)), axes)
+    if isinstance(source, Image):
+        return _reopened(source)
+    if isinstance(source, np.ndarray):
+        default_axes(source.ndim)
+        return Opened(pixels=ArrayReader(source))
+    # A value of these kinds can only come from a module that is already imported.
+    zarr, dask_array = sys.modules.get("zarr"), sys.modules.get("dask.array")
+    if dask_array is not None and isinstance(source, dask_array.Array):
+        return Opened(pixels=_known_chunks(source))
+    if zarr is not None and isinstance(source, zarr.Array):
+        from dask_pyramid.sources.ome_zarr import open_array_node
+
+        return open_array_node(source, axes)
+    if zarr is not None and isinstance(source, zarr.Group):
+        from dask_pyramid.sources.ome_zarr import open_group_node
+
+        return open_group_node(source, axes)
+    raise TypeError(
+        "source must be a path, a URL, a NumPy, dask or zarr array, a zarr group or an "
+        f"Image, got {type(source).__name__}; wrap other arrays by "
+        "dask.array.from_array"
+    )
+
+
+def _reopened(image: Image) -> Opened:
+    pixels = image.graph if image.reader is None else image.reader
+    assert pixels is not None  # by construction: one of the two is there
+    return Opened(
+        pixels=pixels,
+        axes=image.axes,
+        scale=dict(zip(image.axes, image.scale, strict=True)),
+        translation=dict(zip(image.axes, image.translation, strict=True)),
+        unit=dict(zip(image.axes, image.unit, strict=True)),
+        name=image.name,
+        omero=image.omero,
+        labels=image.labels,
+    )
+
+
+def _known_chunks(array: Any) -> Any:
+    if any(extent != extent for extent in array.shape):
+        raise ValueError(
+            f"source must have a known shape, got {array.shape!r}; call "
+            "compute_chunk_sizes() on the dask array first"
+        )
+    return array
+
+
+def _open_location(source: str, axes: tuple[str, ...] | None) -> Opened:
+    from dask_pyramid.sources.ome_zarr import is_zarr, open_zarr
+    from dask_pyramid.sources.planes import is_pattern, open_folder, open_pattern
+    from dask_pyramid.sources.zarr_arrays import is_url, local_path
+
+    source = local_path(source)
+    if is_url(source):
+        return open_zarr(source, axes)
+    if is_pattern(source):
+        return open_pattern(source, axes)
+    path = Path(source)
+    if path.is_dir():
+        named = path.suffix == ".zarr"
+        return (open_zarr if named or is_zarr(source) else open_folder)(source, axes)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"source must exist, got {source!r}; check the path (relative to "
+            f"{str(Path.cwd())!r})"
+        )
+    return _open_file(source, axes)
+
+
+def _open_file(source: str, axes: tuple[str, ...] | None) -> Opened:
+    from dask_pyramid.sources.planes import open_plane
+    from dask_pyramid.sources.tiff import is_tiff, open_tiff
+
+    if not Path(source).stat().st_size:
+        raise ValueError(f"source must not be empty, got {source!r} of 0 bytes")
+    return (open_tiff if is_tiff(source) else open_plane)(source, axes)

@@ -1,0 +1,172 @@
+"""Arrays in memory, transposed readers, and readers as dask arrays."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import numpy as np
+
+from dask_pyramid.sources.opened import native
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import dask.array as da
+
+    from dask_pyramid.image import Reader, Region
+
+__all__ = ["ArrayReader", "TransposedReader", "reader_to_dask"]
+
+
+class ArrayReader:
+    """Read an array in memory; views are copied, so that nothing can change it.
+
+    Pickling it sends the whole array: on a cluster, put large data into a store first.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        Any strides, any byte order.
+    """
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self._array = array
+        # The content is not hashed: that would read all of it to plan a graph.
+        self._token = uuid4().hex
+
+    def __repr__(self) -> str:
+        return f"ArrayReader(shape={self.shape}, dtype={self.dtype})"
+
+    def __dask_tokenize__(self) -> object:
+        return type(self).__name__, self._token
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent in voxels."""
+        return tuple(int(n) for n in self._array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type in native byte order."""
+        return native(self._array.dtype)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """One voxel: nothing has to be decoded together."""
+        return (1,) * self._array.ndim
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Nowhere, or the file of a memory map."""
+        file = getattr(self._array, "filename", None)
+        return () if file is None else (str(file),)
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Return a copy of the voxels of `region`, C-contiguous."""
+        return np.array(self._array[region], dtype=self.dtype, order="C", subok=False)
+
+
+class TransposedReader:
+    """Read another reader with its axes in another order.
+
+    Parameters
+    ----------
+    reader : Reader
+        What is read.
+    permutation : sequence of int
+        Axis `i` of this reader is axis ``permutation[i]`` of the other.
+    """
+
+    def __init__(self, reader: Reader, permutation: Sequence[int]) -> None:
+        self._reader = reader
+        self._permutation = tuple(permutation)
+        self._inverse = tuple(int(i) for i in np.argsort(self._permutation))
+
+    def __repr__(self) -> str:
+        return f"TransposedReader({self._reader!r}, {self._permutation})"
+
+    def __dask_tokenize__(self) -> object:
+        return type(self).__name__, self._reader, self._permutation
+
+    def _permuted(self, values: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(values[axis] for axis in self._permutation)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent in voxels."""
+        return self._permuted(self._reader.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type in native byte order."""
+        return self._reader.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Extent in voxels of what is decoded together."""
+        return self._permuted(self._reader.chunks)
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Real paths or URLs that are read."""
+        return self._reader.locations
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Return the voxels of `region`, as a view of the block that was read."""
+        block = self._reader.read(tuple(region[axis] for axis in self._inverse))
+        return block.transpose(self._permutation)
+
+
+def reader_to_dask(reader: Reader, block: Sequence[int]) -> da.Array:
+    """Return a reader as a dask array; nothing is read.
+
+    Parameters
+    ----------
+    reader : Reader
+        What is read.
+    block : sequence of int
+        Extent of a block in voxels.
+
+    Returns
+    -------
+    dask.array.Array
+        Blocks of extent `block`, the last along an axis smaller; one task for each.
+
+    Examples
+    --------
+    >>> lazy = reader_to_dask(ArrayReader(np.arange(12).reshape(3, 4)), (2, 3))
+    >>> lazy.chunks
+    ((2, 1), (3, 1))
+    >>> lazy[2, 3].compute()
+    np.int64(11)
+    """
+    import dask.array as da
+    from dask.tokenize import tokenize
+
+    block = tuple(min(b, n) for b, n in zip(block, reader.shape, strict=True))
+    lazy: da.Array = da.map_blocks(
+        # A partial is opaque to dask, so the reader is not taken apart for tasks.
+        partial(_read_block, reader, block),
+        chunks=tuple(_extents(n, b) for n, b in zip(reader.shape, block, strict=True)),
+        dtype=reader.dtype,
+        meta=np.empty((0,) * len(block), dtype=reader.dtype),
+        name=f"read-{tokenize(reader, block)}",
+    )
+    return lazy
+
+
+def _extents(extent: int, block: int) -> tuple[int, ...]:
+    whole, rest = divmod(extent, block)
+    return (block,) * whole + ((rest,) if rest else ())
+
+
+def _read_block(
+    reader: Reader, block: tuple[int, ...], block_id: tuple[int, ...]
+) -> np.ndarray[Any, Any]:
+    region = tuple(
+        slice(i * b, min((i + 1) * b, n))
+        for i, b, n in zip(block_id, block, reader.shape, strict=True)
+    )
+    return reader.read(region)

@@ -1,0 +1,150 @@
+"""A dask graph read by region: every block is computed once and then forgotten."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid.device import to_host
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import dask.array as da
+
+    from dask_pyramid.image import Region
+
+__all__ = ["BlockReader"]
+
+Index = tuple[int, ...]
+
+
+class BlockReader:
+    """Read a dask array by region, each voxel once.
+
+    A block is computed when the first of its voxels is asked for, together with the
+    others of that region, and dropped when its last voxel has been read. Regions that
+    are read must not overlap; `plan` sees to that.
+
+    Parameters
+    ----------
+    graph : dask.array.Array
+        The array; NumPy or CuPy blocks.
+    """
+
+    def __init__(self, graph: da.Array) -> None:
+        self._graph: da.Array | None = graph
+        self._bounds = [
+            [0, *itertools.accumulate(sizes)] for sizes in map(tuple, graph.chunks)
+        ]
+        self.shape = tuple(int(n) for n in graph.shape)
+        self.dtype = np.dtype(graph.dtype).newbyteorder("=")
+        self.chunks = tuple(max(sizes) for sizes in graph.chunks)
+        self.locations: tuple[str, ...] = ()
+        self._blocks: dict[Index, Future[Any]] = {}
+        self._left: dict[Index, int] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None, "_blocks": {}, "_left": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def without_graph(self) -> BlockReader:
+        """Return a reader that knows the blocks' borders but cannot compute them."""
+        reader = BlockReader.__new__(BlockReader)
+        reader.__setstate__({**self.__getstate__(), "_graph": None})
+        return reader
+
+    def filled(self, indices: Sequence[Index], blocks: Sequence[Any]) -> BlockReader:
+        """Return a reader over blocks that are computed already."""
+        reader = self.without_graph()
+        for index, block in zip(indices, blocks, strict=True):
+            future: Future[Any] = Future()
+            future.set_result(to_host(block))
+            reader._blocks[index] = future
+            reader._left[index] = reader.size_of(index)
+        return reader
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Return the voxels of `region`, computing blocks that are not there yet."""
+        indices = self.blocks_of(region)
+        self._ensure(indices)
+        out = np.empty([r.stop - r.start for r in region], self.dtype)
+        for index in indices:
+            block = self._blocks[index].result()
+            inner, outer = [], []
+            for r, bounds, i in zip(region, self._bounds, index, strict=True):
+                start, stop = max(r.start, bounds[i]), min(r.stop, bounds[i + 1])
+                inner.append(slice(start - bounds[i], stop - bounds[i]))
+                outer.append(slice(start - r.start, stop - r.start))
+            out[tuple(outer)] = block[tuple(inner)]
+            self._used(index, self.overlap(index, region))
+        return out
+
+    def blocks_of(self, region: Region) -> list[Index]:
+        """Return the blocks that a region touches."""
+        touched = [
+            [
+                i
+                for i in range(
+                    max(0, int(np.searchsorted(bounds, r.start, side="right")) - 1),
+                    int(np.searchsorted(bounds, r.stop, side="left")),
+                )
+                if bounds[i] < bounds[i + 1]
+            ]
+            for r, bounds in zip(region, self._bounds, strict=True)
+        ]
+        return list(itertools.product(*touched))
+
+    def delayed(self, index: Index) -> Any:
+        """Return one block as a delayed object."""
+        assert self._graph is not None  # only the process that has the graph asks
+        return self._graph.blocks[index].to_delayed().ravel()[0]
+
+    def size_of(self, index: Index) -> int:
+        """Return the number of voxels of a block."""
+        return math.prod(
+            bounds[i + 1] - bounds[i]
+            for bounds, i in zip(self._bounds, index, strict=True)
+        )
+
+    def overlap(self, index: Index, region: Region) -> int:
+        """Return the number of voxels of a block that lie in a region."""
+        return math.prod(
+            min(r.stop, bounds[i + 1]) - max(r.start, bounds[i])
+            for r, bounds, i in zip(region, self._bounds, index, strict=True)
+        )
+
+    def _ensure(self, indices: Sequence[Index]) -> None:
+        """Compute what is missing in one go; others wait for what is on its way."""
+        with self._lock:
+            missing = [index for index in indices if index not in self._blocks]
+            for index in missing:
+                self._blocks[index] = Future()
+                self._left[index] = self.size_of(index)
+        if not missing:
+            return
+        import dask
+
+        try:
+            blocks = dask.compute(*map(self.delayed, missing), scheduler="threads")
+        except BaseException as error:
+            for index in missing:
+                self._blocks[index].set_exception(error)
+            raise
+        for index, block in zip(missing, blocks, strict=True):
+            self._blocks[index].set_result(to_host(block))
+
+    def _used(self, index: Index, voxels: int) -> None:
+        with self._lock:
+            self._left[index] -= voxels
+            if not self._left[index]:
+                del self._blocks[index], self._left[index]

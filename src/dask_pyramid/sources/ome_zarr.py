@@ -1,0 +1,215 @@
+"""Zarr nodes -> `Opened`: bare arrays, OME-Zarr images, and groups that hold one image.
+
+Plates, wells and groups of several images are refused, with the paths to choose from.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from dask_pyramid.axes import STORAGE_ORDER
+from dask_pyramid.metadata import Multiscales, parse_multiscales
+from dask_pyramid.sources.opened import Opened
+from dask_pyramid.sources.zarr_arrays import (
+    ZarrReader,
+    is_url,
+    local_path,
+    open_store,
+    public_url,
+    reason,
+)
+
+if TYPE_CHECKING:
+    import zarr
+
+__all__ = ["open_array_node", "open_group_node", "open_zarr"]
+
+_MARKS = ("zarr.json", ".zarray", ".zgroup")
+
+
+def is_zarr(folder: str) -> bool:
+    """Whether a local folder holds the metadata of a Zarr node."""
+    return any(os.path.isfile(os.path.join(folder, mark)) for mark in _MARKS)
+
+
+def open_zarr(location: str, axes: tuple[str, ...] | None) -> Opened:
+    """Open a path or URL of a Zarr array or group.
+
+    Parameters
+    ----------
+    location : str
+        Path or URL.
+    axes : tuple of str, optional
+        Names that the caller gave; they allow names the package does not know.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no Zarr node.
+    ValueError
+        If the metadata cannot be read, or the group is not one image.
+    """
+    import zarr
+    from obstore.exceptions import BaseError
+
+    place = public_url(location) if is_url(location) else location
+    store = open_store(location)
+    try:
+        node = zarr.open(store, mode="r")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"source must be a Zarr array or group, got {place!r}, which holds no "
+            "zarr.json, .zarray or .zgroup; check the path"
+        ) from error
+    except (BaseError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"source must be readable, got {place!r}, whose Zarr metadata cannot be "
+            f"read: {reason(error, location)}"
+        ) from error
+    if isinstance(node, zarr.Array):
+        return open_array_node(node, axes, location=location)
+    return open_group_node(node, axes, location=location)
+
+
+def open_array_node(
+    array: zarr.Array[Any],
+    axes: tuple[str, ...] | None = None,
+    *,
+    location: str | None = None,
+) -> Opened:
+    """Open a bare array; its dimension names are its axes if all of them are known."""
+    names: Any = getattr(array.metadata, "dimension_names", None)
+    names = names or array.attrs.get("_ARRAY_DIMENSIONS")  # xarray's, in v2
+    found = tuple(str(name).lower() for name in names or ())
+    known = len(set(found)) == len(found) and set(found) <= set(STORAGE_ORDER)
+    path = array.path
+    return Opened(
+        pixels=_reader(array, location, path),
+        axes=axes or (found if found and known else None),
+        name=_stem(path or location or str(getattr(array.store, "root", ""))),
+    )
+
+
+def open_group_node(
+    group: zarr.Group,
+    axes: tuple[str, ...] | None = None,
+    *,
+    location: str | None = None,
+) -> Opened:
+    """Open level 0 of the one image that a group is or holds."""
+    attributes = group.attrs.asdict()
+    if not _has_image(attributes):
+        group = _only_image(group, location)
+        attributes = group.attrs.asdict()
+    found = parse_multiscales(attributes)
+    level = found.datasets[0]
+    path = posixpath.join(group.path, level.path)
+    try:
+        reader = _reader(group, location, path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"datasets must be arrays, got {level.path!r}, which is not in "
+            f"{_place(group, location)!r}; the image is incomplete"
+        ) from error
+    names = _axes(found, axes)
+    if len(names) != len(reader.shape):
+        raise ValueError(
+            f"axes must name all {len(reader.shape)} dimensions of the array, got "
+            f"{names!r} in {_place(group, location)!r}; name them with axes="
+        )
+    return Opened(
+        pixels=reader,
+        axes=names,
+        scale=dict(zip(names, level.scale, strict=True)),
+        translation=dict(zip(names, level.translation, strict=True)),
+        unit=dict(zip(names, found.unit, strict=True)),
+        name=found.name or _stem(_place(group, location)),
+        omero=found.omero,
+        labels=found.image_label is not None and reader.dtype.kind in "iu",
+    )
+
+
+def _axes(found: Multiscales, axes: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the names of the file, or those given if the file's are not known."""
+    names = tuple(name.lower() for name in found.axes)
+    if set(names) <= set(STORAGE_ORDER):
+        return names
+    if axes is not None and len(axes) == len(names):
+        return axes
+    raise ValueError(
+        f"axes of the image must be out of t, c, z, y, x, got {found.axes!r}; name "
+        f"them with axes=, such as axes={STORAGE_ORDER[-len(names) :]!r}"
+    )
+
+
+def _reader(
+    node: zarr.Array[Any] | zarr.Group, location: str | None, path: str
+) -> ZarrReader:
+    return ZarrReader(node.store if location is None else location, path)
+
+
+def _has_image(attributes: Mapping[str, Any]) -> bool:
+    group = attributes.get("ome", attributes)
+    return isinstance(group, Mapping) and "multiscales" in group
+
+
+def _only_image(group: zarr.Group, location: str | None) -> zarr.Group:
+    """Return the one image within a group, as bioformats2raw and others write it."""
+    attributes: Mapping[str, Any] = group.attrs.asdict()
+    ome: Mapping[str, Any] = attributes.get("ome", attributes)
+    place = _place(group, location)
+    if "plate" in ome or "well" in ome:
+        kind = "plate" if "plate" in ome else "well"
+        entries = ome[kind].get("wells" if kind == "plate" else "images", [])
+        paths = [entry.get("path") for entry in entries[:8]]
+        raise ValueError(
+            f"source must be one image, got a {kind}, {place!r}; open a field of view "
+            f"in one of {paths!r}"
+        )
+    names = [str(name) for name in ome["labels"]] if "labels" in ome else None
+    if names is None:
+        names = _children(group, ome)
+    images = [name for name in names if _is_image(group, name)]
+    if len(images) == 1:
+        return cast("zarr.Group", group[images[0]])
+    if images:
+        raise ValueError(
+            f"source must be one image, got {place!r}, which holds the images "
+            f"{images!r}; open one of them, such as {place}/{images[0]}"
+        )
+    raise ValueError(
+        f"source must be an OME-Zarr image, got the group {place!r} without "
+        f"'multiscales'; it holds {names[:8]!r}: open the path of an array"
+    )
+
+
+def _children(group: zarr.Group, ome: Mapping[str, Any]) -> list[str]:
+    from obstore.exceptions import BaseError
+
+    try:
+        return sorted(group.keys())
+    except BaseError:
+        # A plain web server cannot list. "images ... named by consecutive integers"
+        # (bioformats2raw.layout, 0.4 to 0.6).
+        return ["0"] if "bioformats2raw.layout" in ome else []
+
+
+def _is_image(group: zarr.Group, name: str) -> bool:
+    node = group.get(name)
+    return node is not None and _has_image(node.attrs.asdict())
+
+
+def _place(group: zarr.Group, location: str | None) -> str:
+    root = location or str(getattr(group.store, "root", "") or group.store)
+    root = public_url(root) if is_url(root) else local_path(root)
+    return posixpath.join(root, group.path) if group.path else root
+
+
+def _stem(place: str) -> str | None:
+    stem = posixpath.basename(place.replace("\\", "/").rstrip("/"))
+    for suffix in (".zarr", ".ome"):
+        stem = stem.removesuffix(suffix)
+    return stem or None

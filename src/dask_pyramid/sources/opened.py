@@ -1,0 +1,138 @@
+"""What a source says of itself, and what a process holds open of it.
+
+Every opener returns an `Opened`, in the order of the input's own axes; `open_image`
+turns it into an `Image`. Files are opened once for each process, by `ProcessCache`.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import struct
+import threading
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+    from pathlib import Path
+
+    import dask.array as da
+
+    from dask_pyramid.image import Reader, Region
+
+__all__ = [
+    "DECODE_ERRORS",
+    "Opened",
+    "ProcessCache",
+    "fingerprint",
+    "native",
+    "region_text",
+]
+
+DECODE_ERRORS: tuple[type[Exception], ...] = (
+    OSError,  # the file system, gzip, obstore
+    ValueError,  # zarr, tifffile
+    RuntimeError,  # zarrs, numcodecs, imagecodecs
+    EOFError,
+    IndexError,
+    KeyError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+)
+"""What codecs raise on damaged data, as met in zarr, zarrs, numcodecs and tifffile."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """Pixels and what the source says of them; numbers are by axis name."""
+
+    pixels: Reader | da.Array
+    """In the order of the input's axes."""
+    axes: tuple[str, ...] | None = None
+    """Names out of t, c, z, y, x, or None if the source does not name them."""
+    scale: Mapping[str, float] = field(default_factory=dict)
+    """Spacing, for the axes whose spacing is known."""
+    translation: Mapping[str, float] = field(default_factory=dict)
+    """Position of the centre of voxel 0, where known."""
+    unit: Mapping[str, str | None] = field(default_factory=dict)
+    """UDUNITS words, where known."""
+    name: str | None = None
+    """What the source is called."""
+    omero: Mapping[str, Any] | None = None
+    """Rendering metadata, perhaps incomplete."""
+    labels: bool = False
+    """Whether the source says that its values are ids."""
+
+
+class ProcessCache(Generic[T]):
+    """Opened files of this process, the least recently used given up first.
+
+    A forked child starts empty: locks, threads and file positions do not survive it.
+
+    Parameters
+    ----------
+    size : int
+        How many are held open.
+    close : callable, optional
+        What gives one up.
+    """
+
+    def __init__(self, size: int, close: Callable[[T], object] | None = None) -> None:
+        self._size = size
+        self._close = close
+        self._forget()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._lock = threading.RLock()
+        self._held: OrderedDict[Hashable, T] = OrderedDict()
+
+    def get(self, key: Hashable, opener: Callable[[], T]) -> T:
+        """Return what is held under `key`; call `opener` once if there is nothing."""
+        with self._lock:
+            if key not in self._held:
+                self._held[key] = opener()
+                if len(self._held) > self._size:
+                    _, oldest = self._held.popitem(last=False)
+                    if self._close is not None:
+                        self._close(oldest)
+            self._held.move_to_end(key)
+            return self._held[key]
+
+
+def fingerprint(path: Path) -> tuple[int, int]:
+    """Return size in bytes and time of change, to notice that a file was replaced."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def native(dtype: Any) -> np.dtype[Any]:
+    """Return a data type in native byte order.
+
+    Examples
+    --------
+    >>> native(">u2") == np.dtype("uint16")
+    True
+    """
+    found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+    return found
+
+
+def region_text(region: Region) -> str:
+    """Return a region as it is written in Python.
+
+    Examples
+    --------
+    >>> region_text((slice(0, 16), slice(8, 32)))
+    '[0:16, 8:32]'
+    """
+    return f"[{', '.join(f'{part.start}:{part.stop}' for part in region)}]"

@@ -1,0 +1,80 @@
+"""A stored pyramid -> an `Image` for each of its levels."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from dask_pyramid.axes import storage_permutation
+from dask_pyramid.image import Image, Reader
+from dask_pyramid.metadata import parse_multiscales
+from dask_pyramid.sources import open_image
+from dask_pyramid.sources.arrays import TransposedReader
+from dask_pyramid.sources.zarr_arrays import ZarrReader, local_path, open_store
+
+__all__ = ["UNFINISHED", "StoredPyramid", "open_stored"]
+
+UNFINISHED = "dask-pyramid"
+"""Attribute of a group that is being written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPyramid:
+    """What a store says of its pyramid."""
+
+    levels: tuple[Image, ...]
+    """An image for each level, level 0 first."""
+    method: str | None
+    """The `type` of the multiscales."""
+    location: str
+    """Path or URL; empty for a store object."""
+
+
+def open_stored(location: Any) -> StoredPyramid:
+    """Open all levels of an OME-Zarr image; see `dask_pyramid.open_pyramid`."""
+    import zarr
+
+    by_path = isinstance(location, str | os.PathLike)
+    place = local_path(os.fspath(location)) if by_path else ""
+    if isinstance(location, zarr.Group):
+        group = location
+    else:
+        store = open_store(place) if by_path else location
+        try:
+            group = zarr.open_group(store, mode="r")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"a pyramid must be an OME-Zarr group, got {place or store!r}, where "
+                "there is none; check the path"
+            ) from error
+    attributes = group.attrs.asdict()
+    if UNFINISHED in attributes:
+        raise ValueError(
+            f"a pyramid must be complete, got {place or group!r}, whose writing has "
+            "not finished; write it again with mode='w'"
+        )
+    found = parse_multiscales(attributes)
+    first = open_image(place or group)
+    order = storage_permutation([axis.lower() for axis in found.axes])
+    levels = [first]
+    for dataset in found.datasets[1:]:
+        path = f"{group.path}/{dataset.path}".strip("/")
+        reader: Reader = ZarrReader(
+            place or group.store, dataset.path if place else path
+        )
+        if order != tuple(range(len(order))):
+            reader = TransposedReader(reader, order)
+        levels.append(
+            Image(
+                axes=first.axes,
+                scale=tuple(dataset.scale[i] for i in order),
+                translation=tuple(dataset.translation[i] for i in order),
+                unit=first.unit,
+                reader=reader,
+                name=first.name,
+                omero=first.omero,
+                labels=first.labels,
+            )
+        )
+    return StoredPyramid(levels=tuple(levels), method=found.type, location=place)

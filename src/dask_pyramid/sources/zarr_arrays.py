@@ -1,0 +1,337 @@
+"""Zarr arrays, v2 and v3, sharded or not, read by region through the fastest codecs.
+
+`zarrs` decodes local stores. It is not used for object stores: it rebuilds the store
+from its URL and drops the client's options (zarrs 0.2.3), so that a plain `http` server
+is asked by `https` for three minutes; there zarr's own pipeline reads.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+import numpy as np
+
+from dask_pyramid.sources.opened import (
+    DECODE_ERRORS,
+    ProcessCache,
+    fingerprint,
+    native,
+    region_text,
+)
+
+if TYPE_CHECKING:
+    import zarr
+    from zarr.abc.store import Store
+
+    from dask_pyramid.image import Region
+
+__all__ = [
+    "ZarrReader",
+    "is_url",
+    "local_path",
+    "open_store",
+    "open_zarr_array",
+    "public_url",
+    "reason",
+]
+
+_ZARR_PIPELINE = "zarr.core.codec_pipeline.BatchedCodecPipeline"
+_ZARRS_PIPELINE = "zarrs.ZarrsCodecPipeline"
+
+# The settings of zarr are global: only one array is opened at a time.
+_lock = threading.RLock()
+_arrays: ProcessCache[Any] = ProcessCache(64)
+_executors: ProcessCache[bool] = ProcessCache(1)
+
+
+def is_url(source: str) -> bool:
+    """Whether `source` is a URL and not a path (nor a Windows drive)."""
+    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", source) is not None
+
+
+def local_path(source: str) -> str:
+    """Return the path that a ``file://`` URL means; anything else as it is."""
+    if source.lower().startswith("file://"):
+        return url2pathname(urlsplit(source).path)
+    return source
+
+
+def public_url(url: str) -> str:
+    """Return a URL without user, password and query, which may be secret.
+
+    Examples
+    --------
+    >>> public_url("https://me:secret@host:80/a.zarr?token=1")
+    'https://host:80/a.zarr'
+    """
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+
+
+def reason(error: Exception, location: str) -> str:
+    """Return the first line of an error, or its kind where it may tell a secret."""
+    if is_url(location) and public_url(location) != location.rstrip("/"):
+        return type(error).__name__
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def open_store(location: str, *, read_only: bool = True) -> Store:
+    """Return a Zarr store for a path or URL.
+
+    Raises
+    ------
+    ValueError
+        If the scheme of the URL is not one that obstore knows.
+    """
+    from zarr.storage import LocalStore, ObjectStore
+
+    location = local_path(location)
+    if not is_url(location):
+        return LocalStore(location, read_only=read_only)
+    from obstore.exceptions import BaseError
+    from obstore.store import from_url
+
+    # The default is to try for three minutes before a wrong host is an error.
+    options: dict[str, Any] = {
+        "retry_config": {"max_retries": 5, "retry_timeout": timedelta(seconds=30)}
+    }
+    if location.startswith("http://"):
+        options["client_options"] = {"allow_http": True}
+    try:
+        store = from_url(location, **options)
+    except (BaseError, ValueError) as error:
+        raise ValueError(
+            "source must be a path or an s3, gs, az, http, https or file URL, got "
+            f"{public_url(location)!r}: {reason(error, location)}"
+        ) from (error if public_url(location) == location else None)
+    return ObjectStore(store, read_only=read_only)
+
+
+def open_zarr_array(
+    store: Store | str | os.PathLike[str],
+    path: str = "",
+    *,
+    mode: Literal["r", "r+"] = "r",
+    in_place: bool = False,
+) -> zarr.Array[Any]:
+    """Open an array so that codecs use one thread for each read.
+
+    Parameters
+    ----------
+    store : zarr store, path or URL
+        Where the array is.
+    path : str
+        Path of the array within `store`.
+    mode : {"r", "r+"}
+        Read, or read and write.
+    in_place : bool
+        Whether a local array may be written in place, where a killed write leaves a
+        torn object; `zarrs` does so, zarr does not.
+
+    Returns
+    -------
+    zarr.Array
+        Decoded by `zarrs` if the store is local and the array is one it can decode,
+        else by zarr. Both give the same values.
+    """
+    import zarr
+    from zarr.storage import LocalStore
+
+    if isinstance(store, str | os.PathLike):
+        store = open_store(os.fspath(store), read_only=mode == "r")
+    with _lock:
+        # zarr makes its threads on first use, as many as `threading.max_workers` says
+        # at that moment; made within the block below, all reads would wait for one.
+        _executors.get("threads", _make_executor)
+        pipelines = [_ZARR_PIPELINE]
+        fast = isinstance(store, LocalStore) and (mode == "r" or in_place)
+        if fast and _zarrs_can(store, path):
+            pipelines.insert(0, _ZARRS_PIPELINE)
+        with zarr.config.set(_settings(pipelines[0])):
+            return zarr.open_array(store, path=path, mode=mode)
+
+
+def _settings(pipeline: str, *, strict: bool = False) -> dict[str, Any]:
+    return {
+        "codec_pipeline.path": pipeline,
+        "codec_pipeline.strict": strict,
+        # Parallelism is the scheduler's: one thread for each task.
+        "codec_pipeline.chunk_concurrent_minimum": 1,
+        "threading.max_workers": 1,
+    }
+
+
+def _zarrs_can(store: Store, path: str) -> bool:
+    """Whether zarrs decodes the array; asked strictly, as else it warns and goes on."""
+    import zarr
+    from zarrs.pipeline import UnsupportedMetadataError
+
+    try:
+        with zarr.config.set(_settings(_ZARRS_PIPELINE, strict=True)):
+            array = zarr.open_array(store, path=path, mode="r")
+    except UnsupportedMetadataError:
+        return False
+    # Raised by zarrs when reading: "Non-native byte order not supported", and "input
+    # array must be a C contiguous array", for zarr allocates in the order of the array.
+    return bool(array.dtype.isnative) and array.order == "C"
+
+
+def _make_executor() -> bool:
+    import zarr
+    from zarr.storage import MemoryStore
+
+    workers = zarr.config.get("threading.max_workers", None)
+    # The default of concurrent.futures.
+    workers = workers or min(32, (os.cpu_count() or 1) + 4)
+    with zarr.config.set({"threading.max_workers": workers}):
+        zarr.open_group(MemoryStore(), mode="w")  # any call that waits makes them
+    return True
+
+
+class ZarrReader:
+    """Read an array of a Zarr store by region.
+
+    A reader of a path or URL pickles to a few hundred bytes and opens the array once
+    for each process. A chunk that is missing reads as the fill value.
+
+    Parameters
+    ----------
+    store : path, URL or zarr store
+        A `LocalStore` is kept as its path, any other store as it is.
+    path : str
+        Path of the array within `store`.
+    """
+
+    def __init__(self, store: Store | str | os.PathLike[str], path: str = "") -> None:
+        from zarr.storage import LocalStore
+
+        self._store: Store | None = None
+        self._location = ""
+        if isinstance(store, LocalStore):
+            store = str(store.root)
+        if not isinstance(store, str | os.PathLike):
+            self._store = store
+        else:
+            location = local_path(os.fspath(store))
+            self._location = (
+                location if is_url(location) else os.path.realpath(location)
+            )
+        self._path = path.strip("/")
+        self._stamp = self._fingerprint()
+        self._array: zarr.Array[Any] | None = None
+        array = self._open()
+        self._shape = tuple(int(n) for n in array.shape)
+        self._dtype = native(array.dtype)
+        # For a sharded array, `chunks` of zarr is the inner chunk: what is decoded.
+        self._chunks = tuple(int(n) for n in array.chunks)
+
+    def __repr__(self) -> str:
+        return f"ZarrReader({self._where()!r}, shape={self._shape})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_array": None}
+
+    def __dask_tokenize__(self) -> object:
+        place = self._location or id(self._store)
+        return type(self).__name__, place, self._path, self._stamp
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent in voxels."""
+        return self._shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type in native byte order."""
+        return self._dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Extent in voxels of a chunk; of an inner chunk where there are shards."""
+        return self._chunks
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Real path or URL of the array; none for a store in memory."""
+        return (self._where(),) if self._location else ()
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Return the voxels of `region`.
+
+        Raises
+        ------
+        OSError
+            If a chunk cannot be read or decoded.
+        """
+        from obstore.exceptions import BaseError
+
+        errors: tuple[type[Exception], ...] = (BaseError, *DECODE_ERRORS)
+        try:
+            block = self._open()[region]
+        except errors as error:
+            raise OSError(
+                f"cannot read {region_text(region)} of {self._where()}: "
+                f"{reason(error, self._location)}"
+            ) from error
+        return np.asarray(block).astype(self._dtype, copy=False)
+
+    def read_into(self, region: Region, out: np.ndarray[Any, Any]) -> None:
+        """Decode the voxels of `region` into `out`, C-contiguous and of its shape.
+
+        Raises
+        ------
+        OSError
+            If a chunk cannot be read or decoded.
+        """
+        from obstore.exceptions import BaseError
+        from zarr.core.buffer.cpu import NDBuffer
+
+        array = self._open()
+        if not array.dtype.isnative or not out.size:
+            out[...] = self.read(region)
+            return
+        errors: tuple[type[Exception], ...] = (BaseError, *DECODE_ERRORS)
+        buffer = NDBuffer.from_ndarray_like(out)  # type: ignore[arg-type]
+        try:
+            array.get_basic_selection(region, out=buffer)
+        except errors as error:
+            raise OSError(
+                f"cannot read {region_text(region)} of {self._where()}: "
+                f"{reason(error, self._location)}"
+            ) from error
+
+    def _where(self) -> str:
+        if is_url(self._location):
+            return "/".join(filter(None, (public_url(self._location), self._path)))
+        root = self._location or str(self._store)
+        return (
+            str(Path(root) / self._path) if self._location else f"{root}/{self._path}"
+        )
+
+    def _fingerprint(self) -> object:
+        if not self._location or is_url(self._location):
+            return None
+        for name in ("zarr.json", ".zarray"):
+            file = Path(self._location, self._path, name)
+            if file.is_file():
+                return fingerprint(file)
+        return None
+
+    def _open(self) -> zarr.Array[Any]:
+        if self._store is not None:
+            if self._array is None:
+                self._array = open_zarr_array(self._store, self._path)
+            return self._array
+        key = self._location, self._path, self._stamp
+        array: zarr.Array[Any] = _arrays.get(
+            key, lambda: open_zarr_array(self._location, self._path)
+        )
+        return array

@@ -1,0 +1,448 @@
+"""Where pyramids are kept: create, write whole objects, publish. All writing is here.
+
+A pyramid is created as a group without `multiscales` and with a mark; readers do not
+take it for an image. Objects of a local store are encoded in a staging folder and
+renamed into place whole; object stores put atomically by themselves. The metadata come
+last, in one write. What is not recognised as a pyramid is never deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid.sources.stored import UNFINISHED
+from dask_pyramid.sources.zarr_arrays import (
+    ZarrReader,
+    is_url,
+    local_path,
+    open_store,
+    open_zarr_array,
+    public_url,
+)
+
+if TYPE_CHECKING:
+    from dask_pyramid.image import Region
+    from dask_pyramid.plan import PyramidPlan
+
+__all__ = ["LevelWriter", "Target", "create", "open_target", "publish"]
+
+_WORK = ".dask-pyramid"
+_MODES = ("w-", "w")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a pyramid goes; small, and pickles."""
+
+    location: str
+    """Path or URL that readers will open; empty for a store object."""
+    store: Any = field(default=None, compare=False)
+    """The store object, if the user gave one."""
+    replaces: bool = False
+    """Whether a local pyramid of this name is replaced when the new one is complete."""
+
+    @property
+    def local(self) -> bool:
+        """Whether the target is a folder."""
+        return bool(self.location) and not is_url(self.location)
+
+    @property
+    def root(self) -> str:
+        """Path or URL that is written."""
+        if not self.replaces:
+            return self.location
+        path = Path(self.location)
+        return str(path.with_name(f".{path.name}.replacement"))
+
+    def open(self) -> Any:
+        """Return a zarr store, writable."""
+        if self.store is not None:
+            return self.store
+        return open_store(self.root, read_only=False)
+
+    def level_reader(self, number: int) -> ZarrReader:
+        """Return a reader of a stored level."""
+        return _level_reader(self, number, self._identity())
+
+    def level_writer(self, number: int) -> LevelWriter:
+        """Return the writer of a level; opened once for each process."""
+        return _level_writer(self, number, self._identity())
+
+    def _identity(self) -> int:
+        """Tell two stores in memory apart; a path or URL says all."""
+        return id(self.store) if self.store is not None else 0
+
+    def __str__(self) -> str:
+        return (
+            public_url(self.location)
+            if is_url(self.location)
+            else (self.location or str(self.store))
+        )
+
+
+@lru_cache(maxsize=64)
+def _level_reader(target: Target, number: int, _identity: int) -> ZarrReader:
+    return ZarrReader(
+        target.store if target.store is not None else target.root, str(number)
+    )
+
+
+_writer_lock = threading.Lock()
+
+
+def _level_writer(target: Target, number: int, identity: int) -> LevelWriter:
+    with _writer_lock:  # one staging folder for each process and level
+        return _cached_writer(target, number, identity, os.getpid())
+
+
+@lru_cache(maxsize=64)
+def _cached_writer(
+    target: Target, number: int, _identity: int, _pid: int
+) -> LevelWriter:
+    return LevelWriter(target, number)
+
+
+class LevelWriter:
+    """Write whole storage objects of one level.
+
+    Parameters
+    ----------
+    target : Target
+        The pyramid, created before.
+    number : int
+        The level.
+    """
+
+    def __init__(self, target: Target, number: int) -> None:
+        self._final: Path | None = None
+        self._staging: Path | None = None
+        self._folders: set[Path] = set()
+        if not target.local:
+            self._array = open_zarr_array(target.open(), str(number), mode="r+")
+            return
+        self._final = Path(target.root, str(number))
+        self._staging = Path(
+            target.root, _WORK, f"staging-{uuid.uuid4().hex}", str(number)
+        )
+        self._staging.mkdir(parents=True)
+        for name in ("zarr.json", ".zarray"):
+            if (self._final / name).exists():
+                shutil.copyfile(self._final / name, self._staging / name)
+        self._array = open_zarr_array(str(self._staging), mode="r+", in_place=True)
+
+    def write(self, region: Region, values: np.ndarray[Any, Any]) -> None:
+        """Write `values` to `region`, which must consist of whole objects.
+
+        Parameters
+        ----------
+        region : tuple of slice
+            Voxels of the level; cuts no object but at the border of the level.
+        values : numpy.ndarray
+            C-contiguous, of the region's shape.
+
+        Raises
+        ------
+        OSError
+            If the store cannot be written.
+        """
+        self._array[region] = values
+        if self._final is None:
+            return
+        assert self._staging is not None  # set together
+        for key in self._keys(region):
+            staged, final = self._staging / key, self._final / key
+            if final.parent not in self._folders:
+                final.parent.mkdir(parents=True, exist_ok=True)
+                self._folders.add(final.parent)
+            try:
+                staged.replace(final)
+            except FileNotFoundError:
+                # All fill value: such an object is not stored.
+                final.unlink(missing_ok=True)
+
+    def _keys(self, region: Region) -> list[str]:
+        objects = self._array.shards or self._array.chunks
+        grid = [
+            range(r.start // o, -(-r.stop // o))
+            for r, o in zip(region, objects, strict=True)
+        ]
+        return [
+            self._array.metadata.encode_chunk_key(
+                tuple(r.start + i for r, i in zip(grid, at, strict=True))
+            )
+            for at in np.ndindex(*map(len, grid))
+        ]
+
+
+def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Target:
+    """Check where a pyramid shall go; nothing is written.
+
+    Parameters
+    ----------
+    target : path, URL or zarr store
+        A folder, an ``s3://``, ``gs://``, ``az://`` or ``http(s)://`` URL, or a store.
+    mode : {"w-", "w"}
+        ``"w-"`` refuses whatever exists, ``"w"`` replaces a pyramid.
+    sources : sequence of str
+        Paths and URLs that the source reads.
+
+    Returns
+    -------
+    Target
+        The target.
+
+    Raises
+    ------
+    FileExistsError
+        If the target exists and may not be replaced.
+    ValueError
+        If the mode is unknown, or the target lies in, at or around the source.
+    """
+    if mode not in _MODES:
+        raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
+    if not isinstance(target, str | os.PathLike):
+        return _open_store_object(target, mode)
+    text = local_path(os.fspath(target))
+    if not text:
+        raise ValueError("target must be a path or URL, got an empty text")
+    location = text.rstrip("/") if is_url(text) else os.path.realpath(text)
+    _check_apart(location, sources)
+    if is_url(location):
+        return _open_url(location, mode)
+    return _open_folder(Path(location), mode)
+
+
+def _check_apart(target: str, sources: Sequence[str]) -> None:
+    for source in sources:
+        here, there = target.rstrip("/") + "/", source.rstrip("/") + "/"
+        if here == there:
+            raise ValueError(
+                f"target must not be the source, got {target!r} for both; "
+                "a source is never modified"
+            )
+        if here.startswith(there) or there.startswith(here):
+            inside, outside = (
+                (target, source) if len(here) > len(there) else (source, target)
+            )
+            raise ValueError(
+                f"target and source must lie apart, got {inside!r} inside {outside!r}; "
+                "a source is never modified"
+            )
+
+
+def _open_folder(path: Path, mode: str) -> Target:
+    parent = path.parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise ValueError(f"target must lie in a folder, got {str(path)!r} in a file")
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return Target(location=str(path))
+    if mode == "w-":
+        raise FileExistsError(
+            f"target must not exist, got {str(path)!r}; mode='w' replaces a pyramid"
+        )
+    if not path.is_dir() or not _is_pyramid(str(path)):
+        raise FileExistsError(
+            f"target must be a pyramid to be replaced, got {str(path)!r}, which is "
+            "something else; remove it yourself or choose another name"
+        )
+    return Target(location=str(path), replaces=True)
+
+
+def _open_url(url: str, mode: str) -> Target:
+    target = Target(location=url)
+    _check_store(target, mode)
+    return target
+
+
+def _open_store_object(store: Any, mode: str) -> Target:
+    from zarr.abc.store import Store
+    from zarr.storage import LocalStore
+
+    if isinstance(store, LocalStore):
+        return _open_folder(Path(os.path.realpath(store.root)), mode)
+    if not isinstance(store, Store):
+        raise TypeError(
+            f"target must be a path, a URL or a zarr store, got {type(store).__name__}"
+        )
+    target = Target(location="", store=store)
+    _check_store(target, mode)
+    return target
+
+
+def _check_store(target: Target, mode: str) -> None:
+    from zarr.core.sync import sync
+
+    store = target.open()
+    if sync(store.is_empty("")):
+        return
+    if mode == "w-":
+        raise FileExistsError(
+            f"target must not exist, got {target}; mode='w' replaces a pyramid"
+        )
+    if not _is_pyramid(store):
+        raise FileExistsError(
+            f"target must be a pyramid to be replaced, got {target}, which is "
+            "something else; remove it yourself or choose another name"
+        )
+
+
+def _is_pyramid(store: Any) -> bool:
+    """Return whether a group holds `multiscales`, or the mark of an unfinished one."""
+    import zarr
+    from zarr.errors import GroupNotFoundError
+
+    try:
+        attributes = zarr.open_group(store, mode="r").attrs.asdict()
+    except (GroupNotFoundError, FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    ome = attributes.get("ome", {})
+    return (
+        "multiscales" in attributes
+        or UNFINISHED in attributes
+        or (isinstance(ome, Mapping) and "multiscales" in ome)
+    )
+
+
+def create(target: Target, plan: PyramidPlan, compressors: Any = None) -> None:
+    """Create the group, marked as unfinished, and its empty arrays.
+
+    Parameters
+    ----------
+    target : Target
+        From `open_target`.
+    plan : PyramidPlan
+        Levels and layout.
+    compressors : object
+        As in zarr-python, or a name out of ``"blosc"``, ``"zstd"``, ``"lz4"``,
+        ``"gzip"``, ``"none"``; None is Blosc (zstd, level 3, byte shuffle), for Zarr v3
+        followed by crc32c.
+
+    Raises
+    ------
+    ValueError
+        If a codec or a layout is one that zarr refuses; nothing is written then.
+    """
+    import zarr
+    from zarr.storage import MemoryStore
+
+    codecs = _codecs(compressors, plan.version)
+    _fill(zarr.create_group(MemoryStore(), zarr_format=_format(plan)), plan, codecs)
+    if target.local:
+        if target.replaces:
+            shutil.rmtree(target.root, ignore_errors=True)
+        Path(target.root).mkdir(parents=True, exist_ok=True)
+    group = zarr.create_group(
+        target.open(),
+        zarr_format=_format(plan),
+        overwrite=not target.local,
+        attributes={UNFINISHED: {"status": "unfinished"}},
+    )
+    _fill(group, plan, codecs)
+
+
+def _format(plan: PyramidPlan) -> Any:
+    return 2 if plan.version == "0.4" else 3
+
+
+def _fill(group: Any, plan: PyramidPlan, codecs: Any) -> None:
+    for level in plan.levels:
+        layout: dict[str, Any] = {"dimension_names": list(plan.axes)}
+        if plan.version == "0.4":
+            # "the dimension separator MUST be '/'" (OME-Zarr 0.4, images)
+            layout = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+        group.create_array(
+            level.path,
+            shape=level.shape,
+            dtype=plan.dtype,
+            chunks=level.chunks,
+            shards=level.shards,
+            compressors=codecs,
+            fill_value=0,
+            **layout,
+        )
+
+
+def _codecs(compressors: Any, version: str) -> Any:
+    if compressors is None:
+        compressors = "blosc"
+    if not isinstance(compressors, str):
+        return compressors
+    named = _v2_codecs() if version == "0.4" else _v3_codecs()
+    if compressors not in named:
+        raise ValueError(
+            f"compressors must be one of {', '.join(named)}, or codecs as in "
+            f"zarr-python, got {compressors!r}"
+        )
+    return named[compressors]
+
+
+def _v3_codecs() -> dict[str, Any]:
+    from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
+
+    check = Crc32cCodec()
+    return {
+        "blosc": (BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), check),
+        "zstd": (ZstdCodec(level=3, checksum=True),),
+        "lz4": (BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"), check),
+        "gzip": (GzipCodec(level=5),),
+        "none": (check,),
+    }
+
+
+def _v2_codecs() -> dict[str, Any]:
+    from numcodecs import Blosc, GZip, Zstd
+
+    return {
+        "blosc": Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE),
+        "zstd": Zstd(level=3),
+        "lz4": Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE),
+        "gzip": GZip(level=5),
+        "none": None,
+    }
+
+
+def publish(target: Target, attributes: Mapping[str, Any]) -> None:
+    """Remove what is left of the work and write the metadata, last and in one write.
+
+    Parameters
+    ----------
+    target : Target
+        A pyramid whose units are all done.
+    attributes : dict
+        Attributes of the group; they replace the mark.
+    """
+    import zarr
+
+    if target.local:
+        shutil.rmtree(Path(target.root, _WORK), ignore_errors=True)
+    group = zarr.open_group(target.open(), mode="r+")
+    group.attrs.put(dict(attributes))
+    if target.replaces:
+        _swap(Path(target.root), Path(target.location))
+    _cached_writer.cache_clear()
+    _level_reader.cache_clear()
+
+
+def _swap(new: Path, old: Path) -> None:
+    """Put a complete pyramid where the old one is; the old one goes last."""
+    aside = old.with_name(f".{old.name}.replaced-{uuid.uuid4().hex}")
+    old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside)
+
+
+def finished(target: Target) -> Target:
+    """Return the target as readers find it."""
+    return replace(target, replaces=False)

@@ -1,0 +1,132 @@
+"""Blocks of the lazy graph: whole multiples of the step, large enough, integers only.
+
+A dask task costs the scheduler 0.3 to 0.6 ms and 4 kB, and an overlap 24 to 35 tasks
+for each block. So the graph is never built on storage chunks but on super-blocks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+from dask_pyramid.geometry import Reach, ceil_div
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["merged", "reduced", "tasks"]
+
+Chunks = tuple[tuple[int, ...], ...]
+
+_BLOCK_VOXELS = 2**24
+
+
+def merged(
+    chunks: Chunks,
+    steps: Sequence[int],
+    reaches: Sequence[Reach],
+    *,
+    first_axis: int = 0,
+) -> Chunks:
+    """Return super-blocks for a reduction: blocks merged, cut only if they must be.
+
+    Parameters
+    ----------
+    chunks : tuple of tuple of int
+        Blocks along each axis, as dask has them.
+    steps : sequence of int
+        Window along each axis.
+    reaches : sequence of Reach
+        What is needed beyond the window.
+    first_axis : int
+        First axis along which blocks are merged; those before are left alone.
+
+    Returns
+    -------
+    tuple of tuple of int
+        Blocks that begin at multiples of the step, no shorter than the reach.
+
+    Examples
+    --------
+    >>> merged(((3, 3, 3),), (2,), (Reach(),))
+    ((9,),)
+    """
+    sizes = [max(blocks) for blocks in chunks]
+    shape = [sum(blocks) for blocks in chunks]
+    while math.prod(sizes) < _BLOCK_VOXELS:
+        growing = [i for i in range(first_axis, len(sizes)) if sizes[i] < shape[i]]
+        if not growing:
+            break
+        smallest = min(growing, key=lambda i: sizes[i])
+        sizes[smallest] = min(2 * sizes[smallest], shape[smallest])
+    return tuple(
+        _merge(blocks, size, step, max(reach.before, reach.after, 1))
+        for blocks, size, step, reach in zip(chunks, sizes, steps, reaches, strict=True)
+    )
+
+
+def _merge(
+    blocks: tuple[int, ...], size: int, step: int, least: int
+) -> tuple[int, ...]:
+    total = sum(blocks)
+    borders = list(itertools.accumulate(blocks))
+    if any(border % step for border in borders[:-1]):
+        regular = ceil_div(max(size, least), step) * step
+        borders = [*range(regular, total, regular), total]
+    cuts = [0]
+    for border in borders:
+        if border - cuts[-1] >= max(size, least) or border == total:
+            cuts.append(border)
+    if len(cuts) > 2 and cuts[-1] - cuts[-2] < least:
+        del cuts[-2]
+    return tuple(b - a for a, b in itertools.pairwise(cuts))
+
+
+def reduced(chunks: Chunks, steps: Sequence[int]) -> Chunks:
+    """Return the blocks of the next level.
+
+    Examples
+    --------
+    >>> reduced(((4, 3), (2,)), (2, 1))
+    ((2, 2), (2,))
+    """
+    return tuple(
+        tuple(ceil_div(n, step) for n in blocks)
+        for blocks, step in zip(chunks, steps, strict=True)
+    )
+
+
+def tasks(before: Chunks, after: Chunks, reaches: Sequence[Reach]) -> int:
+    """Return how many dask tasks one level adds to the graph.
+
+    Parameters
+    ----------
+    before : tuple of tuple of int
+        Blocks of the level below.
+    after : tuple of tuple of int
+        Its super-blocks, which cut none of them.
+    reaches : sequence of Reach
+        What is needed beyond the window.
+
+    Returns
+    -------
+    int
+        Merging, one task for each super-block that is new; borders, 3n - 2 along each
+        axis with a halo; overlapping and reducing, one each.
+
+    Examples
+    --------
+    >>> tasks(((8, 8),), ((8, 8),), (Reach(before=2, after=2),))
+    8
+    """
+    counts = [len(blocks) for blocks in after]
+    n_blocks = math.prod(counts)
+    merging = 0 if before == after else n_blocks
+    if all(reach == Reach() for reach in reaches):
+        return merging + n_blocks
+    borders = math.prod(
+        n if reach == Reach() else 3 * n - 2
+        for n, reach in zip(counts, reaches, strict=True)
+    )
+    return merging + borders + 2 * n_blocks

@@ -1,0 +1,152 @@
+"""Numbers as text, and tables as aligned text or HTML; knows nothing of pyramids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Table", "bytes_text", "numbers_text", "table_html", "table_text", "vectors"]
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+# Borders and text take the colour of the page, so that light and dark both work.
+_CELL = (
+    "padding:2px 8px;white-space:nowrap;border-bottom:1px solid rgba(128,128,128,.4)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table as text."""
+
+    header: tuple[str, ...]
+    """Names of the columns; empty for a table of names and values."""
+    rows: tuple[tuple[str, ...], ...]
+    """Cells, as many in each row as there are columns."""
+    right: frozenset[int] = frozenset()
+    """Columns that are aligned on the right."""
+
+
+def bytes_text(n_bytes: int) -> str:
+    """Return an amount of memory in binary units.
+
+    Parameters
+    ----------
+    n_bytes : int
+        Bytes.
+
+    Returns
+    -------
+    str
+        Two or three significant digits and the unit.
+
+    Examples
+    --------
+    >>> bytes_text(7864320), bytes_text(1023), bytes_text(0)
+    ('7.5 MiB', '1023 B', '0 B')
+    """
+    exponent = max(0, min((n_bytes.bit_length() - 1) // 10, len(_UNITS) - 1))
+    amount = n_bytes / 1024**exponent
+    digits = 0 if not exponent or amount >= 100 else 1
+    return f"{amount:.{digits}f} {_UNITS[exponent]}"
+
+
+def numbers_text(values: Sequence[float], separator: str = ", ") -> str:
+    """Return numbers with at most six significant digits, whole ones as they are.
+
+    Examples
+    --------
+    >>> numbers_text((0.29, 0.43499999999999994, 10000000))
+    '0.29, 0.435, 10000000'
+    """
+    return separator.join(_number(value) for value in values)
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def vectors(
+    values: Sequence[Sequence[float] | None], separator: str = ", "
+) -> tuple[str, ...]:
+    """Return one text for each vector, entries aligned below each other.
+
+    Parameters
+    ----------
+    values : sequence of vectors
+        Vectors of one length; None gives ``-``.
+    separator : str
+        What stands between two entries.
+
+    Returns
+    -------
+    tuple of str
+        One text for each vector.
+
+    Examples
+    --------
+    >>> vectors([(60, 256), (8, 32), None], " x ")
+    ('60 x 256', ' 8 x  32', '-')
+    """
+    texts = [None if v is None else [_number(x) for x in v] for v in values]
+    columns = zip(*(t for t in texts if t is not None), strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    return tuple(
+        "-"
+        if text is None
+        else separator.join(t.rjust(w) for t, w in zip(text, widths, strict=True))
+        for text in texts
+    )
+
+
+def table_text(table: Table) -> str:
+    """Return a table as lines of aligned text, without spaces at their ends.
+
+    Examples
+    --------
+    >>> print(table_text(Table(header=("a", "b"), rows=(("1", "x"), ("20", "y")),
+    ...                        right=frozenset({0}))))
+     a  b
+     1  x
+    20  y
+    """
+    lines = [table.header, *table.rows] if table.header else [*table.rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i in table.right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def table_html(table: Table) -> str:
+    """Return a table as HTML in the colours of the page; text is escaped.
+
+    Examples
+    --------
+    >>> "&lt;b&gt;" in table_html(Table(header=(), rows=(("name", "<b>"),)))
+    True
+    """
+    lines = []
+    if table.header:
+        lines.append(_row_html("th", table.header, table.right))
+    lines += [_row_html("td", row, table.right) for row in table.rows]
+    return (
+        '<table style="border-collapse:collapse;background:transparent;color:inherit;'
+        'margin:4px 0;font-variant-numeric:tabular-nums">' + "".join(lines) + "</table>"
+    )
+
+
+def _row_html(tag: str, cells: Sequence[str], right: frozenset[int]) -> str:
+    entries = (
+        f'<{tag} style="{_CELL};text-align:{"right" if i in right else "left"}">'
+        f"{escape(cell)}</{tag}>"
+        for i, cell in enumerate(cells)
+    )
+    return f'<tr style="background:transparent">{"".join(entries)}</tr>'

@@ -1,0 +1,288 @@
+"""Run one unit: read, reduce, write, receipt. No scheduler, no shared state.
+
+A unit follows the moves of `schedule.stream` with one rolling buffer for each level.
+All arithmetic is in `kernels`, all files are in `store`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid.cost import ENCODE_BYTES, KERNEL_BYTES
+from dask_pyramid.geometry import Span, needed
+from dask_pyramid.image import DirectReader, Reader, Region
+from dask_pyramid.kernels import reduce_block
+from dask_pyramid.schedule import Move, capacities, stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dask_pyramid.passes import Pass, PassLevel, Unit
+    from dask_pyramid.plan import PyramidPlan
+    from dask_pyramid.store import Target
+
+__all__ = ["Job", "Receipt", "run_unit"]
+
+Array = np.ndarray[Any, Any]
+
+# What the generic filter holds for each byte of float input: padded, term and sum.
+_GENERIC_COPIES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """All that the units of a pyramid have in common; small, and pickles."""
+
+    plan: PyramidPlan
+    """What is to be done."""
+    reader: Reader | None
+    """Where the pixels come from; None for a graph, until its blocks are known."""
+    target: Target
+    """Where the levels go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What a finished unit has done."""
+
+    unit: str
+    """Name of the unit."""
+    voxels: int
+    """Voxels written, all levels."""
+    bytes: int
+    """Bytes written before compression, all levels."""
+    seconds: float
+    """How long it took."""
+
+
+def run_unit(job: Job, unit: Unit) -> Receipt:
+    """Read a unit, compute its levels and write whole storage objects.
+
+    Parameters
+    ----------
+    job : Job
+        Plan, source and target.
+    unit : Unit
+        Which unit.
+
+    Returns
+    -------
+    Receipt
+        What was written.
+
+    Raises
+    ------
+    OSError
+        If the source cannot be read or the target not written; a note names the unit
+        and its region.
+
+    Notes
+    -----
+    Running a unit twice, or two units at a time, is harmless: nobody else writes its
+    objects, and the same unit gives the same bytes.
+    """
+    started = time.perf_counter()
+    sweep = job.plan.passes[unit.sweep]
+    try:
+        voxels = _Run(job, sweep, unit).run()
+    except Exception as error:
+        error.add_note(f"in unit {unit.name}, {_region_text(job.plan, sweep, unit)}")
+        raise
+    return Receipt(
+        unit=unit.name,
+        voxels=voxels,
+        bytes=voxels * job.plan.itemsize,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _region_text(plan: PyramidPlan, sweep: Pass, unit: Unit) -> str:
+    needs = (sweep.ranges(axis, i)[0][1] for axis, i in enumerate(unit.index))
+    spans = ", ".join(
+        f"{axis} {start}:{stop}"
+        for axis, (start, stop) in zip(plan.axes, needs, strict=True)
+    )
+    return f"level {sweep.levels[0].level}, {spans}"
+
+
+class _Rolling:
+    """Planes of one level along the axis of streaming, the oldest forgotten first."""
+
+    def __init__(
+        self, shape: Sequence[int], axis: int, first: int, dtype: np.dtype[Any]
+    ) -> None:
+        self._data = np.empty(shape, dtype)
+        self._axis = axis
+        self._first = first
+        self._stop = first
+
+    def planes(self, start: int, stop: int) -> Array:
+        """Return a view of planes that are held."""
+        return self._data[self._index(start - self._first, stop - self._first)]
+
+    def extend(self, move: Move) -> Array:
+        """Forget what `move` no longer needs and return a view to fill with its planes.
+
+        Kept planes move to the front only when the buffer is full.
+        """
+        capacity = self._data.shape[self._axis]
+        if move.stop - self._first > capacity:
+            kept = self.planes(move.keep, self._stop)
+            self._data[self._index(0, self._stop - move.keep)] = kept
+            self._first = move.keep
+        self._stop = move.stop
+        return self.planes(move.start, move.stop)
+
+    def _index(self, start: int, stop: int) -> tuple[slice, ...]:
+        return (*(slice(None),) * self._axis, slice(start, stop))
+
+
+class _Run:
+    """The state of a unit while it runs: one rolling buffer for each level."""
+
+    def __init__(self, job: Job, sweep: Pass, unit: Unit) -> None:
+        self.job, self.sweep, self.unit = job, sweep, unit
+        ranges = [sweep.ranges(axis, i) for axis, i in enumerate(unit.index)]
+        self.owns = list(
+            zip(*([own for own, _ in axis] for axis in ranges), strict=True)
+        )
+        self.needs = list(
+            zip(*([need for _, need in axis] for axis in ranges), strict=True)
+        )
+        self.lanes = sweep.lanes(unit.index)
+        reader = job.reader
+        if sweep.stored:
+            reader = job.target.level_reader(sweep.levels[0].level)
+        assert reader is not None  # the runner has put in the blocks of a graph
+        self.reader: Reader = reader
+        held = capacities(self.lanes, slab=sweep.slab)
+        dtype = np.dtype(job.plan.dtype)
+        self.buffers = []
+        for planes, need in zip(held, self.needs, strict=True):
+            shape = [stop - start for start, stop in need]
+            shape[sweep.axis] = planes
+            self.buffers.append(_Rolling(shape, sweep.axis, need[sweep.axis][0], dtype))
+
+    def run(self) -> int:
+        """Follow the moves; return the number of voxels written."""
+        act = {"read": self._read, "reduce": self._reduce, "write": self._write}
+        return sum(
+            act[move.kind](move) for move in stream(self.lanes, slab=self.sweep.slab)
+        )
+
+    def _box(self, boxes: Sequence[tuple[int, int]], start: int, stop: int) -> Region:
+        """Return a region with the range along the axis of streaming replaced."""
+        region = [slice(*box) for box in boxes]
+        region[self.sweep.axis] = slice(start, stop)
+        return tuple(region)
+
+    def _read(self, move: Move) -> int:
+        out = self.buffers[0].extend(move)
+        region = self._box(self.needs[0], move.start, move.stop)
+        if isinstance(self.reader, DirectReader) and out.flags.c_contiguous:
+            self.reader.read_into(region, out)
+        else:
+            out[...] = self.reader.read(region)
+        return 0
+
+    def _reduce(self, move: Move) -> int:
+        level, below = self.sweep.levels[move.lane], self.sweep.levels[move.lane - 1]
+        out = self.buffers[move.lane].extend(move)
+        axis = self.sweep.axis
+        planes = move.stop - move.start
+        strip = self._strip(level, out.size // planes)
+        for start in range(move.start, move.stop, strip):
+            stop = min(start + strip, move.stop)
+            wanted = [
+                Span(first=first, stop=last, size=size)
+                for (first, last), size in zip(
+                    self.needs[move.lane], below.shape, strict=True
+                )
+            ]
+            wanted[axis] = Span(first=start, stop=stop, size=below.shape[axis])
+            block = self._source(move.lane, wanted)
+            part = (
+                *(slice(None),) * axis,
+                slice(start - move.start, stop - move.start),
+            )
+            out[part] = reduce_block(
+                block,
+                self.job.plan.reduction(level.level),
+                wanted,
+                compiled=self.job.plan.compiled,
+            )
+        return 0
+
+    def _source(self, lane: int, wanted: Sequence[Span]) -> Array:
+        """Return the voxels of the lane before that `wanted` is made of."""
+        level = self.sweep.levels[lane]
+        axis = self.sweep.axis
+        region = [
+            needed(span.first, span.stop, step=step, reach=reach, size=span.size)
+            for span, step, reach in zip(
+                wanted, level.steps, level.reaches, strict=True
+            )
+        ]
+        planes = self.buffers[lane - 1].planes(region[axis].start, region[axis].stop)
+        cut = [
+            slice(r.start - need[0], r.stop - need[0])
+            for r, need in zip(region, self.needs[lane - 1], strict=True)
+        ]
+        cut[axis] = slice(None)
+        return planes[tuple(cut)]
+
+    def _strip(self, level: PassLevel, plane: int) -> int:
+        """Return how many planes to make at a time, to keep intermediates small."""
+        if self.job.plan.compiled:
+            return 2**62
+        voxels = plane * math.prod(level.steps)
+        return max(1, KERNEL_BYTES // (voxels * 8 * _GENERIC_COPIES))
+
+    def _write(self, move: Move) -> int:
+        level = self.sweep.levels[move.lane]
+        own = self.owns[move.lane]
+        axis = self.sweep.axis
+        planes = self.buffers[move.lane].planes(move.start, move.stop)
+        cut = [
+            slice(start - need[0], stop - need[0])
+            for (start, stop), need in zip(own, self.needs[move.lane], strict=True)
+        ]
+        cut[axis] = slice(None)
+        values = planes[tuple(cut)]
+        region = self._box(own, move.start, move.stop)
+        writer = self.job.target.level_writer(level.level)
+        if values.flags.c_contiguous:
+            writer.write(region, values)
+        else:
+            for part in _groups(region, level.objects, values.itemsize):
+                inner = tuple(
+                    slice(p.start - r.start, p.stop - r.start)
+                    for p, r in zip(part, region, strict=True)
+                )
+                writer.write(part, np.ascontiguousarray(values[inner]))
+        return values.size
+
+
+def _groups(region: Region, objects: Sequence[int], itemsize: int) -> Iterator[Region]:
+    """Cut a region into whole objects, a few of them in a row where they are small."""
+    counts = [1] * len(objects)
+    for axis in reversed(range(len(objects))):
+        room = ENCODE_BYTES // (math.prod(objects) * math.prod(counts) * itemsize)
+        length = region[axis].stop - region[axis].start
+        counts[axis] = max(1, min(room, -(-length // objects[axis])))
+    edges = [
+        [
+            slice(start, min(start + step, r.stop))
+            for start in range(r.start, r.stop, step)
+        ]
+        for r, step in zip(
+            region, (o * n for o, n in zip(objects, counts, strict=True)), strict=True
+        )
+    ]
+    yield from itertools.product(*edges)

@@ -1,0 +1,62 @@
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+# `oracle` and `drawn` are imported by several test modules; pytest's import mode
+# `importlib` leaves this folder off the path.
+sys.path.insert(0, str(Path(__file__).parent))
+
+settings.register_profile(
+    "dask-pyramid",
+    derandomize=True,
+    deadline=None,
+    max_examples=80,
+    database=None,
+    # Fixtures here hold no state; a slow first example is numba compiling.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("dask-pyramid")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A kind of array: how to make one of NumPy's, and how to get back."""
+
+    name: str
+    array: Any
+    to_numpy: Any
+
+
+def _read_only(values):
+    values = np.array(values)
+    values.setflags(write=False)
+    return values
+
+
+@pytest.fixture(
+    params=[
+        "numpy",
+        "read-only",
+        "strict",
+        pytest.param("cupy", marks=pytest.mark.gpu),
+    ]
+)
+def xp(request):
+    if request.param == "numpy":
+        return Backend("numpy", np.array, np.asarray)
+    if request.param == "read-only":
+        return Backend("read-only", _read_only, np.asarray)
+    if request.param == "strict":
+        strict = pytest.importorskip("array_api_strict")
+        return Backend("strict", strict.asarray, np.asarray)
+    cupy = pytest.importorskip("cupy")
+    try:
+        cupy.zeros(1)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        pytest.skip(f"no CUDA device: {error}")
+    return Backend("cupy", cupy.asarray, cupy.asnumpy)

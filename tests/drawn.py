@@ -1,0 +1,89 @@
+"""What hypothesis draws: arrays, factors, chunkings. Values come from a seed."""
+
+import math
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+INTEGERS = (
+    "int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()  # noqa: SIM905
+)
+FLOATS = ("float16", "float32", "float64")
+DTYPES = ("bool", *INTEGERS, *FLOATS)
+
+# Extents are drawn so that about a thousand voxels are the most, the oracle being slow.
+LONGEST = {1: 60, 2: 29, 3: 11, 4: 6, 5: 4}
+
+
+def values(shape, dtype, seed=0, style="any"):
+    """Random values over the whole range, a few distinct ones, or the extremes."""
+    rng = np.random.default_rng(seed)
+    dtype = np.dtype(dtype)
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    if dtype.kind == "f":
+        drawn = rng.normal(100, 50, shape)
+        return (drawn.round(-2) if style == "few" else drawn).astype(dtype)
+    info = np.iinfo(dtype)
+    if style == "extremes":
+        choices = [info.min, info.min + 1, info.max - 1, info.max]
+        return rng.choice(np.array(choices, dtype), shape)
+    if style == "few":
+        return rng.integers(0, 3, shape, dtype=dtype)
+    return rng.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
+
+
+@st.composite
+def shapes(draw, dims=(1, 5), most=None):
+    ndim = draw(st.integers(*dims))
+    longest = most or LONGEST[ndim]
+    return tuple(draw(st.integers(1, longest)) for _ in range(ndim))
+
+
+@st.composite
+def cases(draw, dtypes=DTYPES, dims=(1, 5), styles=("any", "few", "extremes")):
+    """Draw (array, factors); factors 1 to 4, mixed."""
+    shape = draw(shapes(dims))
+    factors = tuple(draw(st.integers(1, 4)) for _ in shape)
+    dtype = draw(st.sampled_from(dtypes))
+    seed = draw(st.integers(0, 2**16))
+    return values(shape, dtype, seed, draw(st.sampled_from(styles))), factors
+
+
+@st.composite
+def partitions(draw, n, parts=4):
+    """Draw a chunking of an axis of extent `n`, regular or not."""
+    inner = draw(st.sets(st.integers(1, n - 1), max_size=parts - 1)) if n > 1 else set()
+    cuts = [0, *sorted(inner), n]
+    return tuple(b - a for a, b in zip(cuts, cuts[1:], strict=False))
+
+
+def spatial(shape):
+    """Return axes, at least two of them spatial, for a shape of 2 to 5 dimensions."""
+    return {2: "yx", 3: "zyx", 4: "czyx", 5: "tczyx"}[len(shape)]
+
+
+def volume(shape):
+    return math.prod(shape)
+
+
+@contextmanager
+def small_world(*, unit=1, slab=1, fused=3, block=1, kernel=1, encode=1, read=None):
+    """Let tiny images be cut as only huge ones are: units, slabs, strips, blocks.
+
+    None of these numbers may show in a pixel; all are internal on purpose.
+    """
+    from dask_pyramid import cost, image, plan, superblocks, units
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, "_UNIT_VOXELS", unit)
+        patch.setattr(cost, "_PER_UNIT", 0)
+        patch.setattr(cost, "_SLAB_BYTES", slab)
+        patch.setattr(plan, "_FUSED", fused)
+        patch.setattr(superblocks, "_BLOCK_VOXELS", block)
+        patch.setattr(image, "_BLOCK_VOXELS", block if read is None else read)
+        patch.setattr(units, "KERNEL_BYTES", kernel)
+        patch.setattr(units, "ENCODE_BYTES", encode)
+        yield patch

@@ -1,0 +1,330 @@
+"""TIFF files and stacks of planes."""
+
+import multiprocessing
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image as Picture
+
+from dask_pyramid.image import Reader
+from dask_pyramid.sources import open_image
+
+EXAMPLES = Path(__file__).parents[1] / "examples" / "data"
+RNG = np.random.default_rng(5)
+STACK = RNG.integers(0, 4000, (3, 2, 40, 50), dtype=np.uint16)  # z, c, y, x
+RGB = RNG.integers(0, 255, (40, 50, 3), dtype=np.uint8)
+REGION = (slice(1, 3), slice(0, 2), slice(5, 39), slice(7, 50))
+
+
+def pixels(image):
+    return image.data.compute(scheduler="sync")
+
+
+def write_planes(folder, planes, suffix=".tif", **options):
+    folder.mkdir(exist_ok=True)
+    for i, plane in enumerate(planes):
+        path = folder / f"z{i}{suffix}"
+        if suffix == ".tif":
+            tifffile.imwrite(path, plane, **options)
+        else:
+            Picture.fromarray(plane).save(path)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["nuclei", "nuclei_label"])
+def test_the_example_images_are_volumes(name):
+    path = EXAMPLES / f"{name}.tif"
+    image = open_image(path, scale=(0.29, 0.26, 0.26), unit="um")
+    assert (image.axes, image.shape) == (("z", "y", "x"), (60, 256, 256))
+    assert image.name == name
+    assert image.reader.locations == (str(path.resolve()),)
+    region = (slice(9, 12), slice(100, 200), slice(0, 256))
+    np.testing.assert_array_equal(
+        image.reader.read(region), tifffile.imread(path)[region]
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"bigtiff": True, "tile": (16, 16)},
+        {"compression": "zlib", "rowsperstrip": 7, "predictor": True},
+        {"compression": "lzw", "tile": (32, 16)},
+        {"compression": "zstd"},
+        {"byteorder": ">"},
+    ],
+)
+def test_tiff_is_read_by_region_however_it_is_stored(tmp_path, options):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, STACK, metadata={"axes": "ZCYX"}, **options)
+    image = open_image(path)
+    assert image.axes == ("c", "z", "y", "x")
+    assert image.dtype == np.dtype("uint16")
+    expected = STACK.transpose(1, 0, 2, 3)
+    region = (slice(0, 2), slice(1, 3), slice(5, 39), slice(7, 50))
+    block = image.reader.read(region)
+    assert block.dtype.isnative
+    np.testing.assert_array_equal(block, expected[region])
+    np.testing.assert_array_equal(pixels(image), expected)
+    if "tile" in options:
+        assert image.chunks == (1, 1, *options["tile"])
+
+
+@pytest.mark.parametrize("unit", ["um", "micron", "\\u00B5m"])
+def test_imagej_gives_voxel_size_interval_and_names(tmp_path, unit):
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        STACK,
+        imagej=True,
+        resolution=(1 / 0.25, 1 / 0.5),
+        metadata={
+            "axes": "ZCYX",
+            "spacing": 2.0,
+            "unit": unit,  # ImageJ writes the micro sign as an escape
+            "finterval": 3.0,
+            "Labels": ["DNA", "actin"],
+        },
+    )
+    image = open_image(tmp_path / "a.tif")
+    assert image.axes == ("c", "z", "y", "x")
+    assert image.scale == (1, 2, 0.5, 0.25)
+    assert image.unit == (None, *("micrometer",) * 3)
+    assert [c["label"] for c in image.omero["channels"]] == ["DNA", "actin"]
+    assert open_image(tmp_path / "a.tif", scale={"z": 7}).scale == (1, 7, 0.5, 0.25)
+
+
+def test_imagej_in_pixels_has_no_voxel_size(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        STACK[:, 0],
+        imagej=True,
+        resolution=(3, 3),
+        metadata={"axes": "TYX", "unit": "pixel", "spacing": 2.0, "finterval": 3.0},
+    )
+    image = open_image(tmp_path / "a.tif")
+    assert image.scale == (3, 1, 1)
+    assert image.unit == ("second", None, None)
+
+
+def test_ome_tiff_gives_voxel_size_units_names_and_colours(tmp_path):
+    metadata = {
+        "axes": "ZCYX",
+        "Name": "cells",
+        "PhysicalSizeX": 0.25,
+        "PhysicalSizeY": 250.0,
+        "PhysicalSizeYUnit": "nm",
+        "PhysicalSizeZ": 2.0,
+        "PhysicalSizeZUnit": "\u00b5m",
+        "Channel": {"Name": ["DAPI", "GFP"], "Color": [65535, -16776961]},
+    }
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, STACK, tile=(16, 16), metadata=metadata)
+    image = open_image(path)
+    assert image.scale == (1, 2, 250, 0.25)
+    assert image.unit == (None, "micrometer", "nanometer", "micrometer")
+    assert image.name == "cells"
+    assert image.omero["channels"] == [
+        {"label": "DAPI", "color": "0000FF"},
+        {"label": "GFP", "color": "FF0000"},
+    ]
+    np.testing.assert_array_equal(pixels(image), STACK.transpose(1, 0, 2, 3))
+
+
+def test_resolution_tags_count_only_in_a_unit(tmp_path):
+    path = tmp_path / "a.tif"
+    for unit, y, word in (("CENTIMETER", 5.0, "micrometer"), ("NONE", 1.0, None)):
+        options = {"resolution": (1000, 2000), "resolutionunit": unit}
+        tifffile.imwrite(path, RGB, photometric="rgb", **options)
+        image = open_image(path)
+        assert (image.axes, image.shape) == (("c", "y", "x"), (3, 40, 50))
+        assert image.scale == (1, y, 2 * y if word else 1)
+        assert image.unit == (None, word, word)
+        np.testing.assert_array_equal(pixels(image), RGB.transpose(2, 0, 1))
+
+
+def test_axes_of_unknown_meaning_need_names(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", STACK)
+    with pytest.raises(ValueError, match=r"a\.tif' must be out of.*'QQYX'.*axes="):
+        open_image(tmp_path / "a.tif")
+    assert open_image(tmp_path / "a.tif", "tcyx").shape == STACK.shape
+
+
+def test_the_first_level_of_a_pyramid_is_read(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as tiff:
+        options = {"tile": (16, 16)}
+        tiff.write(STACK[0, 0], subifds=1, **options)
+        tiff.write(STACK[0, 0, ::2, ::2], subfiletype=1, **options)
+    image = open_image(tmp_path / "a.ome.tif")
+    np.testing.assert_array_equal(pixels(image), STACK[0, 0])
+
+
+def test_ome_tiff_in_several_files_tells_all_of_them(tmp_path):
+    paths = [tmp_path / f"part{i}.ome.tif" for i in range(2)]
+    metadata = "".join(
+        f'<TiffData FirstZ="{i}" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="{path.name}">urn:uuid:{i}</UUID></TiffData>'
+        for i, path in enumerate(paths)
+    )
+    for i, path in enumerate(paths):
+        text = (
+            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:{i}"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+            'DimensionOrder="XYZCT" Type="uint16" SizeX="50" SizeY="40" SizeZ="2" '
+            f'SizeC="1" SizeT="1">{metadata}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(path, STACK[i, 0], description=text, metadata=None)
+    image = open_image(paths[0])
+    assert image.reader.locations == tuple(str(path.resolve()) for path in paths)
+    np.testing.assert_array_equal(pixels(image), STACK[:2, 0])
+
+
+def test_a_tiff_reader_works_in_another_process_and_in_threads(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, STACK, compression="zlib", metadata={"axes": "ZCYX"})
+    image = open_image(path, "zcyx", name="a")
+    assert len(pickle.dumps(image.reader)) < 700
+    region = tuple(REGION[i] for i in (1, 0, 2, 3))
+    read = partial(image.reader.read, region)
+    with ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn")
+    ) as pool:
+        blocks = [pool.submit(read).result()]
+    with ThreadPoolExecutor(2) as pool:
+        blocks += [task.result() for task in [pool.submit(read) for _ in range(6)]]
+    for block in blocks:
+        np.testing.assert_array_equal(block, STACK.transpose(1, 0, 2, 3)[region])
+
+
+@pytest.mark.parametrize("length", [3, 10, 200, 2000, -300])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "tile": (16, 16)}])
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
+def test_a_truncated_tiff_is_refused_by_name(tmp_path, length, options, suffix):
+    path = tmp_path / f"a{suffix}"
+    tifffile.imwrite(path, STACK, **{"metadata": {"axes": "ZCYX"}} | options)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"source must be a readable TIFF, got .*/a\."):
+        open_image(path)
+
+
+def test_a_file_that_is_no_image_is_refused(tmp_path):
+    for name, text in (("a.tif", "readable TIFF"), ("a.txt", "another image file")):
+        (tmp_path / name).write_text("no image at all")
+        with pytest.raises(ValueError, match=text):
+            open_image(tmp_path / name)
+    (tmp_path / "empty.tif").touch()
+    with pytest.raises(ValueError, match="0 bytes"):
+        open_image(tmp_path / "empty.tif")
+
+
+def test_a_damaged_strip_is_named_with_its_region(tmp_path):
+    path = tmp_path / "a.tif"
+    options = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}}
+    tifffile.imwrite(path, STACK[:, 0], compression="zlib", **options)
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages[1].dataoffsets[0]
+    data = bytearray(path.read_bytes())
+    data[offset + 2 : offset + 60] = bytes(58)
+    path.write_bytes(data)
+    reader = open_image(path).reader
+    with pytest.raises(OSError, match=r"cannot read \[1:2, 0:40, 0:50\] of .*a\.tif"):
+        reader.read((slice(1, 2), slice(0, 40), slice(0, 50)))
+
+
+def test_without_imagecodecs_the_extra_is_named(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", STACK[0, 0], compression="lzw")
+    code = (
+        "import sys; sys.modules['imagecodecs'] = None\n"
+        "from dask_pyramid.sources import open_image\n"
+        f"open_image({str(tmp_path / 'a.tif')!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "LZW, which needs imagecodecs" in done.stderr
+    assert "dask-pyramid[tiff]" in done.stderr
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 32)}, {"compression": "zlib"}])
+def test_a_folder_of_tiff_planes_is_a_volume_in_natural_order(tmp_path, options):
+    planes = RNG.integers(0, 99, (12, 40, 50), dtype=np.uint8)
+    folder = write_planes(tmp_path / "planes", planes, **options)
+    (folder / ".hidden").touch()
+    for source in (folder, folder / "*.tif"):
+        image = open_image(source, scale={"z": 3}, unit="um")
+        assert image.axes == ("z", "y", "x")
+        assert image.chunks == (1, *options.get("tile", (40, 50)))
+        assert image.name == "planes"
+        assert len(image.reader.locations) == 12
+        region = (slice(8, 12), slice(3, 30), slice(17, 50))
+        np.testing.assert_array_equal(image.reader.read(region), planes[region])
+    copy = pickle.loads(pickle.dumps(image.reader))
+    np.testing.assert_array_equal(copy.read(region), planes[region])
+
+
+def test_colour_planes_get_a_channel_axis(tmp_path):
+    folder = write_planes(tmp_path / "rgb", [RGB, RGB[::-1]], photometric="rgb")
+    image = open_image(folder)
+    assert (image.axes, image.shape) == (("c", "z", "y", "x"), (3, 2, 40, 50))
+    np.testing.assert_array_equal(pixels(image)[:, 1], RGB[::-1].transpose(2, 0, 1))
+
+
+def test_planes_may_be_named_otherwise(tmp_path):
+    folder = write_planes(tmp_path / "t", STACK[:, 0])
+    assert open_image(folder, "tyx").axes == ("t", "y", "x")
+    volumes = write_planes(tmp_path / "v", STACK, metadata={"axes": "ZYX"})
+    assert open_image(volumes).axes == ("t", "z", "y", "x")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("colour", [False, True])
+def test_planes_of_other_formats_are_a_dask_graph(tmp_path, suffix, colour):
+    grey = np.full((40, 50), 1, np.uint8) * np.arange(11, dtype=np.uint8)[:, None, None]
+    planes = np.repeat(grey[..., None], 3, axis=-1) if colour else grey
+    folder = write_planes(tmp_path / "p", planes, suffix)
+    for source in (folder, folder / f"*{suffix}"):
+        image = open_image(source)
+        assert not isinstance(image.graph, Reader)
+        expected = planes.transpose(3, 0, 1, 2) if colour else planes
+        np.testing.assert_array_equal(pixels(image), expected)
+    one = open_image(folder / f"z3{suffix}")
+    assert one.axes == (("c", "y", "x") if colour else ("y", "x"))
+    assert (pixels(one) == 3).all()
+
+
+def test_a_folder_of_several_formats_is_refused(tmp_path):
+    folder = write_planes(tmp_path / "mixed", STACK[:, 0])
+    (folder / "notes.txt").touch()
+    with pytest.raises(ValueError, match=r"one format, got \.tif, \.txt.*pattern"):
+        open_image(folder)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match="holds no files"):
+        open_image(tmp_path / "none")
+
+
+def test_planes_that_differ_are_refused(tmp_path):
+    for suffix in (".tif", ".png"):
+        planes = [RGB[..., 0], RGB[..., 0], RGB[:-1, :, 0]]
+        folder = write_planes(tmp_path / suffix[1:], planes, suffix)
+        with pytest.raises(ValueError, match=f"one shape and data type.*z2{suffix}"):
+            open_image(folder)
+    planes = [RGB[..., 0], RGB[:-1, :, 0], RGB[..., 0]]
+    reader = open_image(write_planes(tmp_path / "middle", planes)).reader
+    with pytest.raises(ValueError, match=r"one shape and data type.*z1\.tif"):
+        reader.read((slice(0, 3), slice(0, 9), slice(0, 9)))
+
+
+def test_a_plane_that_is_gone_or_damaged_is_named(tmp_path):
+    folder = write_planes(tmp_path / "p", STACK[:, 0])
+    reader = open_image(folder).reader
+    (folder / "z1.tif").write_bytes(b"nothing")
+    with pytest.raises(OSError, match=r"cannot read \[0:9, 0:9\] of .*z1\.tif"):
+        reader.read((slice(0, 2), slice(0, 9), slice(0, 9)))
+    (folder / "z1.tif").unlink()
+    with pytest.raises(OSError, match=r"cannot read \[0:9, 0:9\] of .*z1\.tif"):
+        reader.read((slice(0, 2), slice(0, 9), slice(0, 9)))

@@ -37,8 +37,7 @@ def copy(
     shards : int or None
         Extent of cubic shards, None for chunks of their own.
     levels : int
-        Number of levels beside level 0, each half of the one below; at least one more
-        than a block fills.
+        Number of levels beside level 0, each half of the one below.
     threads : int
         Blocks that are copied at a time; codecs use one thread for each.
     """
@@ -85,15 +84,14 @@ def copy(
             part = tuple(slice(r.start >> k, -(-r.stop // 2**k)) for r in region)
             write(arrays[k], part, local.block)
 
-    def top(k: int) -> None:
-        write(arrays[k], tuple(slice(0, n) for n in arrays[k].shape), local_block)
-
     corners = itertools.product(*(range(0, n, BLOCK) for n in volume.shape))
-    local_block = np.empty(0)
+    tops = arrays[fused + 1 :]
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(one, corners))
-        local_block = volume[tuple(slice(0, n) for n in arrays[fused + 1].shape)]
-        list(pool.map(top, range(fused + 1, levels + 1)))
+        if tops:
+            sample = volume[tuple(slice(0, n) for n in tops[0].shape)]
+            whole = [tuple(slice(0, n) for n in array.shape) for array in tops]
+            list(pool.map(write, tops, whole, itertools.repeat(sample)))
 
 
 def write(array: zarr.Array, region: tuple[slice, ...], block: np.ndarray) -> None:

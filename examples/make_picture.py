@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 import dask_pyramid as dp
-from dask_pyramid.figure import plot_pyramid
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,7 +24,7 @@ def main(picture: Path) -> None:
             unit="um",
             scale_factors=[2, 4, 8],
         )
-        figure = plot_pyramid(pyramid, view="max", width=12)
+        figure = pyramid.plot(view="max", width=12)
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=100)
 

@@ -1,6 +1,7 @@
 """What hypothesis draws: arrays, factors, chunkings. Values come from a seed."""
 
 import math
+import warnings
 from contextlib import contextmanager
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 INTEGERS = (
-    "int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()  # noqa: SIM905
+    "int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
 )
 FLOATS = ("float16", "float32", "float64")
 DTYPES = ("bool", *INTEGERS, *FLOATS)
@@ -75,15 +76,86 @@ def small_world(*, unit=1, slab=1, fused=3, block=1, kernel=1, encode=1, read=No
 
     None of these numbers may show in a pixel; all are internal on purpose.
     """
-    from dask_pyramid import cost, image, plan, superblocks, units
+    from dask_pyramid import cost, image, strategy, superblocks, units
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cost, "_UNIT_VOXELS", unit)
         patch.setattr(cost, "_PER_UNIT", 0)
         patch.setattr(cost, "_SLAB_BYTES", slab)
-        patch.setattr(plan, "_FUSED", fused)
+        patch.setattr(strategy, "_FUSED", fused)
         patch.setattr(superblocks, "_BLOCK_VOXELS", block)
         patch.setattr(image, "_BLOCK_VOXELS", block if read is None else read)
         patch.setattr(units, "KERNEL_BYTES", kernel)
         patch.setattr(units, "ENCODE_BYTES", encode)
         yield patch
+
+
+@st.composite
+def passes(draw, dims=(1, 3)):
+    """Draw a pass whose units may be cut anywhere that the rules allow."""
+    from dask_pyramid.geometry import Reach, reduced_shape
+    from dask_pyramid.passes import Pass, PassLevel, base_extent
+
+    ndim = draw(st.integers(*dims))
+    longest = {1: 90, 2: 24, 3: 9}[ndim]
+    shape = tuple(draw(st.integers(1, longest)) for _ in range(ndim))
+    stored = draw(st.booleans())
+    ones = (1,) * ndim
+    levels = []
+    for number in range(draw(st.integers(1 + stored, 4))):
+        steps = ones
+        if number:
+            steps = tuple(draw(st.integers(1, 4)) for _ in range(ndim))
+        shape = reduced_shape(shape, steps)
+        reaches = tuple(
+            Reach(before=draw(st.integers(0, 4)), after=draw(st.integers(0, 4)))
+            if step > 1
+            else Reach()
+            for step in steps
+        )
+        objects = tuple(draw(st.integers(1, 8)) for _ in range(ndim))
+        levels.append(
+            PassLevel(
+                level=number,
+                shape=shape,
+                objects=objects,
+                written=number > 0 or not stored,
+                steps=steps,
+                reaches=reaches,
+            )
+        )
+    extent = tuple(
+        min(base_extent(levels, axis) * draw(st.integers(1, 3)), n)
+        for axis, n in enumerate(levels[0].shape)
+    )
+    return Pass(
+        stored=stored,
+        levels=tuple(levels),
+        extent=extent,
+        axis=draw(st.integers(0, ndim - 1)),
+        slab=draw(st.integers(1, 20)),
+    )
+
+
+def stored_levels(path, version, n_levels):
+    """Read the levels of a local pyramid with TensorStore."""
+    import tensorstore as ts
+
+    driver = "zarr" if version == "0.4" else "zarr3"
+    return [
+        ts.open(
+            {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/{k}/"}}
+        )
+        .result()
+        .read()
+        .result()
+        for k in range(n_levels)
+    ]
+
+
+@contextmanager
+def viewers_may_refuse():
+    """Let pass the warning about data types that some viewers refuse."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="many viewers refuse")
+        yield

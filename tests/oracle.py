@@ -100,4 +100,6 @@ def gaussian(array, factors, sigma=None):
 def gaussian_stride(array, factors, sigma=None):
     """SciPy's Gaussian in float64 (sigma = (f - 1) / 2), then every f-th sample."""
     sigmas = [(f - 1) / 2 for f in factors] if sigma is None else sigma
-    return _smoothed(array, factors, sigmas)[tuple(slice(None, None, f) for f in factors)]
+    return _smoothed(array, factors, sigmas)[
+        tuple(slice(None, None, f) for f in factors)
+    ]

@@ -3,7 +3,6 @@ import math
 from fractions import Fraction
 
 import pytest
-from drawn import shapes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from dask_pyramid.geometry import (
     needed,
     reduced_shape,
 )
+from drawn import shapes
 
 STEPS = st.integers(1, 9)
 FACTOR_LISTS = st.lists(st.integers(2, 4), min_size=1, max_size=4)
@@ -120,8 +120,11 @@ def test_factors_are_relative_to_level_0_and_spread_over_the_spatial_axes(
 @pytest.mark.parametrize(
     ("given_factors", "message"),
     [
-        ([2, 2, 2], r"must increase, got \(2, 2, 2\); they are relative to level 0, "
-                    r"so halvings are \(2, 4, 8\)"),
+        (
+            [2, 2, 2],
+            r"must increase, got \(2, 2, 2\); they are relative to level 0, "
+            r"so halvings are \(2, 4, 8\)",
+        ),
         ([4, 2], r"must increase, got \(4, 2\)"),
         ([1], r"must increase, got \(1,\)"),
         ([{"y": 2}, {"x": 2}], "must increase"),
@@ -145,7 +148,9 @@ def test_factors_that_cannot_be_are_refused_with_the_value(given_factors, messag
 
 
 def test_auto_factors_make_voxels_isotropic_first():
-    factors = auto_factors((60, 512, 512), (1, 0.25, 0.25), axes="zyx", chunks=(64,) * 3)
+    factors = auto_factors(
+        (60, 512, 512), (1, 0.25, 0.25), axes="zyx", chunks=(64,) * 3
+    )
     assert factors == ((1, 2, 2), (1, 4, 4), (2, 8, 8))
 
 
@@ -190,7 +195,9 @@ def test_auto_factors_do_not_depend_on_the_unit_of_length():
 
 
 def test_auto_factors_leave_time_and_channels_alone():
-    levels = auto_factors((100, 9, 1000, 1000), (1,) * 4, axes="tcyx", chunks=(1, 1, 64, 64))
+    levels = auto_factors(
+        (100, 9, 1000, 1000), (1,) * 4, axes="tcyx", chunks=(1, 1, 64, 64)
+    )
     assert all(factors[:2] == (1, 1) for factors in levels)
     assert len(levels) == 4
 

@@ -1,18 +1,18 @@
 import itertools
 
 import numpy as np
-import oracle
 import pytest
 import tensorstore as ts
-from drawn import DTYPES, FLOATS, INTEGERS, cases, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import oracle
 from dask_pyramid import downsample
 from dask_pyramid.geometry import Span, ceil_div, needed
 from dask_pyramid.kernels import compiled, pays_to_compile, reduce_block
 from dask_pyramid.kernels.generic import mirrored
 from dask_pyramid.methods import METHODS
+from drawn import DTYPES, FLOATS, INTEGERS, cases, values
 
 WINDOWS = ("mean", "median", "mode", "min", "max", "nearest")
 FILTERS = ("gaussian", "gaussian-stride")
@@ -170,9 +170,13 @@ def test_filters_of_floats_are_within_1e_5_of_scipy(method, case):
 
 
 @pytest.mark.parametrize("method", FILTERS)
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8", "int16", "bool"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", "uint32", "int8", "int16", "bool"]
+)
 @pytest.mark.parametrize("is_compiled", [False, True])
-def test_a_filter_keeps_a_constant_at_the_limit_of_its_dtype(method, dtype, is_compiled):
+def test_a_filter_keeps_a_constant_at_the_limit_of_its_dtype(
+    method, dtype, is_compiled
+):
     top = True if dtype == "bool" else np.iinfo(dtype).max
     for factors in ((2, 2, 2), (3, 4, 2), (1, 16, 16), (2, 33, 8)):
         array = np.full(tuple(2 * f + 1 for f in factors), top, dtype)
@@ -259,7 +263,9 @@ def test_a_block_with_its_halo_gives_the_bytes_of_the_whole_array(
 def test_blocks_of_a_wide_filter_give_the_bytes_of_the_whole_array(method, is_compiled):
     array = values((9, 37, 23), "uint16")
     expected = whole(array, (2, 3, 4), method, sigma=5)
-    for ranges in itertools.product(*(((0, 1), (1, n - 1), (n - 1, n)) for n in (5, 13, 6))):
+    for ranges in itertools.product(
+        *(((0, 1), (1, n - 1), (n - 1, n)) for n in (5, 13, 6))
+    ):
         result = part(array, (2, 3, 4), method, ranges, sigma=5, compiled=is_compiled)
         assert same_bytes(result, expected[tuple(slice(*r) for r in ranges)])
 
@@ -273,8 +279,10 @@ def test_compiled_kernels_equal_the_generic_ones_bit_for_bit(method, dtype):
     rng = np.random.default_rng(1)
     for trial in range(30):
         shape = tuple(rng.integers(1, 14, rng.integers(2, 5)))
-        factors = tuple(1 if i < len(shape) - 3 else int(rng.integers(1, 5))
-                        for i in range(len(shape)))
+        factors = tuple(
+            1 if i < len(shape) - 3 else int(rng.integers(1, 5))
+            for i in range(len(shape))
+        )
         array = values(shape, dtype, trial, ("any", "few", "extremes")[trial % 3])
         assert same_bytes(
             whole(array, factors, method, compiled=True), whole(array, factors, method)
@@ -290,7 +298,9 @@ def test_compiled_kernels_equal_the_generic_ones_on_longer_lines(method):
         ), factors
 
 
-@pytest.mark.parametrize("method", ["mean", "min", "max", "gaussian", "gaussian-stride"])
+@pytest.mark.parametrize(
+    "method", ["mean", "min", "max", "gaussian", "gaussian-stride"]
+)
 def test_compiled_kernels_handle_nan_as_the_generic_ones(method):
     array = values((7, 9, 11), "float32")
     array[np.random.default_rng(0).random(array.shape) < 0.05] = np.nan
@@ -430,9 +440,7 @@ def test_a_constant_stays_constant(case, method):
 @given(case=cases(), method=st.sampled_from(sorted(METHODS)))
 def test_downsample_is_the_kernel_over_the_whole_array(case, method):
     array, factors = case
-    assert same_bytes(
-        downsample(array, factors, method), whole(array, factors, method)
-    )
+    assert same_bytes(downsample(array, factors, method), whole(array, factors, method))
 
 
 def test_downsample_takes_one_factor_for_all_axes():

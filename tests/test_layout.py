@@ -78,9 +78,7 @@ def test_an_int_leaves_shards_with_the_chunks_of_time_and_channels():
 
 def layout_of(chunks, shards=None):
     levels = level_chunks(chunks, shapes=SHAPES_3, axes="zyx", itemsize=1)
-    return level_shards(
-        shards, shapes=SHAPES_3, chunks=levels, axes="zyx", itemsize=1
-    )
+    return level_shards(shards, shapes=SHAPES_3, chunks=levels, axes="zyx", itemsize=1)
 
 
 def test_shards_are_clamped_to_what_covers_the_level():
@@ -98,9 +96,17 @@ def test_shards_are_clamped_to_what_covers_the_level():
         ("8", None, "chunks must be .*got '8'"),
         ((8, 8), None, r"chunks must have one entry .*'zyx', got \(8, 8\)"),
         ({"q": 8}, None, "chunks must name axes .*got 'q'"),
-        ([8, 8, 8], None, r"chunks must be a tuple .*got \[8, 8, 8\]; write \(8, 8, 8\)"),
+        (
+            [8, 8, 8],
+            None,
+            r"chunks must be a tuple .*got \[8, 8, 8\]; write \(8, 8, 8\)",
+        ),
         ([(8,) * 3] * 3, None, "chunks must have at most one entry .*2 levels, got 3"),
-        (32, 48, r"shards must hold whole chunks, got \(48, 48, 48\) for .*\(32, 32, 32\)"),
+        (
+            32,
+            48,
+            r"shards must hold whole chunks, got \(48, 48, 48\) for .*\(32, 32, 32\)",
+        ),
         (32, 16, "shards must hold whole chunks"),
         (32, {"x": 0}, "shards must be whole numbers of voxels .*got"),
         (32, (64, 64), "shards must have one entry"),

@@ -12,16 +12,25 @@ LINEAR = [name for name, method in METHODS.items() if method.linear]
 
 def test_the_table_is_that_of_the_design():
     assert list(METHODS) == [
-        "gaussian", "gaussian-stride", "mean", "nearest", "mode", "median", "min", "max",
+        "gaussian",
+        "gaussian-stride",
+        "mean",
+        "nearest",
+        "mode",
+        "median",
+        "min",
+        "max",
     ]
     assert [m.name for m in METHODS.values()] == list(METHODS)
     assert [n for n, m in METHODS.items() if m.labels] == ["nearest", "mode"]
     assert [n for n, m in METHODS.items() if m.sample == "first"] == [
-        "gaussian-stride", "nearest",
+        "gaussian-stride",
+        "nearest",
     ]
 
 
-@given(sigma=st.floats(0, 20))
+# SciPy divides by sigma squared; a tiny sigma is tested below.
+@given(sigma=st.just(0.0) | st.floats(1e-3, 20))
 def test_weights_are_the_impulse_response_of_scipy(sigma):
     weights = np.array(gaussian_weights(sigma))
     assert weights.sum() == pytest.approx(1, rel=1e-14)
@@ -29,8 +38,15 @@ def test_weights_are_the_impulse_response_of_scipy(sigma):
     impulse = np.zeros(2 * len(weights) + 1)
     impulse[len(weights)] = 1
     expected = gaussian_filter1d(impulse, sigma) if sigma else impulse
-    middle = slice(len(weights) - len(weights) // 2, len(weights) + len(weights) // 2 + 1)
+    middle = slice(
+        len(weights) - len(weights) // 2, len(weights) + len(weights) // 2 + 1
+    )
     np.testing.assert_allclose(weights, expected[middle], rtol=1e-12)
+
+
+@pytest.mark.parametrize("sigma", [0, 1e-300, 1e-160, 0.1])
+def test_a_sigma_too_small_for_a_neighbour_is_no_filter(sigma):
+    assert gaussian_weights(sigma) == (1.0,)
 
 
 @pytest.mark.parametrize("step", [2, 3, 4, 7])
@@ -74,7 +90,8 @@ def test_an_axis_with_step_1_needs_no_halo(name):
 
 def test_only_the_filters_need_a_halo():
     needy = [
-        name for name, m in METHODS.items()
+        name
+        for name, m in METHODS.items()
         if not m.reduction((2, 2), axes="yx").halo_free
     ]
     assert needy == ["gaussian", "gaussian-stride"]

@@ -8,11 +8,12 @@ heavy to import is imported when a command runs, so that ``--help`` is quick.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -102,7 +103,8 @@ _LAYOUT = (
         metavar="NUMBERS",
         callback=_read(options.sigma),
         help="Standard deviation of the Gaussian in voxels of the level that is "
-        "reduced, for all axes or by axis.  [default: step/4 for gaussian, (step-1)/2 for gaussian-stride]",
+        "reduced, for all axes or by axis.  [default: step/4 for gaussian, (step-1)/2 "
+        "for gaussian-stride]",
     ),
     click.option(
         "--factors",
@@ -225,12 +227,7 @@ def write(
         with _reported(debug), _connected(scheduler) as client:
             click.echo(str(dp.write_pyramid(source, target, client=client, **given)))
     except KeyboardInterrupt:
-        click.echo(
-            f"Interrupted: nothing was published at {target}; to start again, give the "
-            "same command with --mode w",
-            err=True,
-        )
-        sys.exit(_INTERRUPTED)
+        _stop(target)
 
 
 @main.command()
@@ -256,14 +253,25 @@ def plan(source: str, *, as_json: bool, debug: bool, **given: Any) -> None:
 def info(store: str, *, as_json: bool, debug: bool) -> None:
     """Print what a stored pyramid says of itself.
 
-    STORE is the folder or URL of an OME-Zarr image. Levels, shapes, scales, translations, unit, data type, method, chunks, shards and
-    version; no pixel is read.
+    STORE is the folder or URL of an OME-Zarr image. Levels, shapes, scales,
+    translations, unit, data type, method, chunks, shards and version; no pixel is read.
     """
     with _reported(debug):
         from dask_pyramid.info import info_text, stored_info
 
         found = stored_info(store)
         click.echo(_json(found) if as_json else info_text(found))
+
+
+def _stop(target: str) -> NoReturn:
+    click.echo(
+        f"Interrupted: nothing was published at {target}; to start again, give the "
+        "same command with --mode w",
+        err=True,
+    )
+    # What zarr's event loop has left undone is no news now.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    sys.exit(_INTERRUPTED)
 
 
 def _json(value: Any) -> str:
@@ -308,7 +316,7 @@ def _connected(scheduler: str | None) -> Any:
         return nullcontext()
     from distributed import Client
 
-    return Client(scheduler)  # type: ignore[no-untyped-call]  # has no types
+    return Client(scheduler, timeout=10)
 
 
 if __name__ == "__main__":

@@ -29,10 +29,13 @@ _SLAB_BYTES = 2**24
 _SAMPLED = 128
 
 # In units of the time to decode one voxel.
-_ENCODE = 3.5
+_ENCODE = 4.2
 _REDUCE = 0.4
 _PER_UNIT = 2e6
 _TWICE = 8
+# Twice the memory must be worth this much time.
+_PER_DOUBLING = 0.06
+_SMALL_TASK = 2**26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,8 @@ class Budget:
     """Tasks that run at a time."""
     direct: bool
     """Whether what is read is decoded straight into the buffer of the task."""
+    read_once: bool = False
+    """Whether blocks of a dask graph are read, which are kept until used up."""
 
 
 def decoded_chunks(sweep: Pass, chunks: Sequence[int]) -> tuple[float, int]:
@@ -126,7 +131,19 @@ def task_memory(sweep: Pass, budget: Budget) -> int:
     slab = min(sweep.slab, planes[0]) * cross[0] * budget.itemsize
     chunk = math.prod(budget.chunks) * budget.itemsize
     reading = chunk if budget.direct else slab + chunk
+    if budget.read_once:
+        reading = slab + _blocks(sweep, budget)
     return buffers + max(reading, KERNEL_BYTES + slab // 2, _encoding(sweep, budget))
+
+
+def _blocks(sweep: Pass, budget: Budget) -> int:
+    """Return what the computed blocks take that a slab of a dask graph touches."""
+    return budget.itemsize * math.prod(
+        min(n, (ceil_div(sweep.slab if i == sweep.axis else extent, chunk) + 1) * chunk)
+        for i, (n, extent, chunk) in enumerate(
+            zip(sweep.levels[0].shape, sweep.extent, budget.chunks, strict=True)
+        )
+    )
 
 
 def _encoding(sweep: Pass, budget: Budget) -> int:
@@ -149,6 +166,8 @@ def _encoding(sweep: Pass, budget: Budget) -> int:
 def duration(sweep: Pass, budget: Budget) -> float:
     """Return how long a pass takes, in decoded voxels of one worker."""
     decoded, total = decoded_chunks(sweep, budget.chunks)
+    if budget.read_once:
+        decoded = total
     work = decoded * math.prod(budget.chunks)
     for i, level in enumerate(sweep.levels):
         needed = math.prod(
@@ -204,32 +223,49 @@ def best_pass(
     """
     base = tuple(base_extent(levels, i) for i in range(len(levels[0].shape)))
     extent = _whole_channels(levels[0], base, budget.chunks, axis)
-    best: tuple[float, int, Pass] | None = None
-    smallest: tuple[int, Pass] | None = None
-    while extent is not None:
+    best: _Option | None = None
+    smallest: _Option | None = None
+    while True:
         options = []
         for grown in _grown(extent, levels[0].shape, budget.chunks, axis, best is None):
-            sweep = _with_slab(
-                Pass(
-                    stored=stored, levels=tuple(levels), extent=grown, axis=axis, slab=1
-                ),
-                budget,
+            sweep = Pass(
+                stored=stored, levels=tuple(levels), extent=grown, axis=axis, slab=1
             )
-            memory = task_memory(sweep, budget)
-            if smallest is None or memory < smallest[0]:
-                smallest = (memory, sweep)
-            if memory <= budget.task_memory:
-                options.append((duration(sweep, budget), memory, sweep))
+            option = _option(sweep, budget)
+            smallest = min(option, smallest or option, key=lambda o: o.memory)
+            if option.memory <= budget.task_memory:
+                options.append(option)
         if not options:
             break
-        step = min(options, key=lambda option: option[:2])
-        if best is None or step[0] < 0.98 * best[0]:
+        step = min(options, key=lambda option: (option.cost, option.memory))
+        if best is None or step.cost < best.cost:
             best = step
-        extent = step[2].extent
+        extent = step.sweep.extent
     if best is None:
         assert smallest is not None  # the first round has at least one option
-        return smallest[1], math.inf, smallest[0]
-    return best[2], best[0], best[1]
+        return smallest.sweep, math.inf, smallest.memory
+    return best.sweep, best.cost, best.memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Option:
+    """One way to cut a pass."""
+
+    sweep: Pass
+    memory: int
+    cost: float
+
+
+def _option(sweep: Pass, budget: Budget) -> _Option:
+    """Cut slabs for a unit, thinner than a chunk only if it would not fit else."""
+    slab = _slab(sweep, budget)
+    sweep = replace(sweep, slab=slab)
+    while (memory := task_memory(sweep, budget)) > budget.task_memory and slab > 8:
+        slab //= 2
+        sweep = replace(sweep, slab=slab)
+    doublings = math.log2(max(1, memory / _SMALL_TASK))
+    cost = duration(sweep, budget) * (1 + _PER_DOUBLING * doublings)
+    return _Option(sweep=sweep, memory=memory, cost=cost)
 
 
 def _grown(
@@ -265,8 +301,8 @@ def _whole_channels(
     return outer + base[axis:]
 
 
-def _with_slab(sweep: Pass, budget: Budget) -> Pass:
-    """Read whole chunks at a time, and no fewer planes than are worth a call."""
+def _slab(sweep: Pass, budget: Budget) -> int:
+    """Return whole chunks to read at a time, no fewer planes than are worth a call."""
     cross = math.prod(
         min(extent, n)
         for i, (extent, n) in enumerate(
@@ -275,5 +311,4 @@ def _with_slab(sweep: Pass, budget: Budget) -> Pass:
         if i != sweep.axis
     )
     chunk = budget.chunks[sweep.axis]
-    times = max(1, _SLAB_BYTES // (chunk * cross * budget.itemsize))
-    return replace(sweep, slab=chunk * times)
+    return chunk * max(1, _SLAB_BYTES // (chunk * cross * budget.itemsize))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -93,16 +94,16 @@ def _box(box: tuple[float, float, float]) -> str:
 
 def _lines(box: tuple[float, float, float], extent: Sequence[int], unit: float) -> str:
     _, height, width = box
-    rows, columns = (
-        [i * e * unit for i in range(1, int(length / (e * unit)) + 1)]
-        for e, length in ((extent[-2], height), (extent[-1], width))
-    )
-    path = ""
-    if len(rows) <= _MOST_LINES:
-        path += "".join(f"M0 {y:.1f}h{width:.1f}" for y in rows if y < height - 0.5)
-    if len(columns) <= _MOST_LINES:
-        path += "".join(f"M{x:.1f} 0v{height:.1f}" for x in columns if x < width - 0.5)
+    rows, columns = _steps(height, extent[-2] * unit), _steps(width, extent[-1] * unit)
+    path = "".join(f"M0 {y:.1f}h{width:.1f}" for y in rows)
+    path += "".join(f"M{x:.1f} 0v{height:.1f}" for x in columns)
     return f'<path d="{path}" stroke-opacity=".45" stroke-width=".7"/>' if path else ""
+
+
+def _steps(length: float, step: float) -> list[float]:
+    """Return multiples of `step` within `length`, none if there are too many."""
+    n = math.ceil((length - 0.5) / step) - 1
+    return [i * step for i in range(1, n + 1)] if n <= _MOST_LINES else []
 
 
 def _label(number: int, box: tuple[float, float, float]) -> str:

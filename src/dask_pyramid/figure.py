@@ -32,8 +32,8 @@ _VIEWS = ("plane", "max", "both")
 # Legible on light and dark pages, because nothing of the page shines through.
 _PAGE, _TEXT, _FAINT = "#12161c", "#e6edf3", "#9aa7b4"
 
-# Inches: around each panel, and for the titles above the first row.
-_PAD, _TITLE = 0.06, 0.5
+# Inches: between panels, for the titles above and for the names of rows.
+_PAD, _TITLE, _LABEL = 0.1, 0.56, 0.25
 
 _VIEW_NAMES = {"plane": "central plane", "max": "maximum along z"}
 
@@ -103,8 +103,7 @@ def plot_pyramid(
     picked = _levels(pyramid, levels)
     index = _indices(pyramid, at)
     views = _views(pyramid, view)
-    figure = _empty(figure_class, pyramid, (len(views), len(picked)), width)
-    panels = figure.subplots(len(views), len(picked), squeeze=False)
+    figure, panels = _empty(figure_class, pyramid, (len(views), len(picked)), width)
     for row, kind in zip(panels, views, strict=True):
         pictures = [_picture(pyramid, k, kind, index) for k in picked]
         painted = _paint(pyramid, pictures, index, window)
@@ -122,16 +121,23 @@ def plot_pyramid(
 
 def _empty(
     figure_class: type[Figure], pyramid: Pyramid, grid: tuple[int, int], width: float
-) -> Figure:
+) -> tuple[Figure, Any]:
     """Return a figure just large enough for a grid of panels with their titles."""
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     n_rows, n_columns = grid
-    label = 0.2 if n_rows > 1 else 0.0
-    panel = _panel_height(pyramid, (width - label) / n_columns - 2 * _PAD)
-    height = (panel + 2 * _PAD) * n_rows + _TITLE
-    layout = ConstrainedLayoutEngine(w_pad=_PAD, h_pad=_PAD, wspace=0, hspace=0)
-    return figure_class(figsize=(width, height), facecolor=_PAGE, layout=layout)
+    left = _PAD + (_LABEL if n_rows > 1 else 0.0)
+    across = (width - left - _PAD * n_columns) / n_columns
+    down = _panel_height(pyramid, across)
+    height = _TITLE + (down + _PAD) * n_rows
+    figure = figure_class(figsize=(width, height), facecolor=_PAGE)
+    place = {
+        "left": left / width,
+        "right": 1 - _PAD / width,
+        "top": 1 - _TITLE / height,
+        "bottom": _PAD / height,
+        "wspace": _PAD / across,
+        "hspace": _PAD / down,
+    }
+    return figure, figure.subplots(n_rows, n_columns, squeeze=False, gridspec_kw=place)
 
 
 def scale_bar_length(extent: float) -> float:

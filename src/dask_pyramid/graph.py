@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.geometry import Span
+from dask_pyramid.geometry import Reach, Span
 from dask_pyramid.kernels import reduce_block
-from dask_pyramid.superblocks import merged, reduced
+from dask_pyramid.superblocks import borrowed, merged, reduced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from dask_pyramid.plan import PyramidPlan
 
 __all__ = ["lazy_levels", "reduce_array"]
+
+# Graphs of so many tasks are not built here; dask takes its detours beyond it.
+_ONE_STEP = 2**40
 
 
 def lazy_levels(image: Image, plan: PyramidPlan) -> tuple[da.Array, ...]:
@@ -82,14 +85,15 @@ def reduce_array(
     from dask.array.overlap import overlap
 
     reaches = reduction.reaches
-    blocks = merged(
-        array.chunks, reduction.steps, reaches, first_axis=first_axis
-    )
+    blocks = merged(array.chunks, reduction.steps, reaches, first_axis=first_axis)
     if blocks != array.chunks:
-        array = array.rechunk(blocks)
+        # In one step, as the plan counts it, with or without a client: the blocks hold
+        # about the same number of voxels before and after.
+        array = array.rechunk(blocks, threshold=_ONE_STEP, method="tasks")
     chunks = reduced(blocks, reduction.steps)
-    if not reduction.halo_free:
-        depth = {axis: (r.before, r.after) for axis, r in enumerate(reaches)}
+    halo = borrowed(blocks, reaches)
+    if any(reach != Reach() for reach in halo):
+        depth = {axis: (r.before, r.after) for axis, r in enumerate(halo)}
         array = overlap(array, depth, boundary="none", allow_rechunk=False)
     bounds = tuple((0, *itertools.accumulate(sizes)) for sizes in chunks)
     return array.map_blocks(

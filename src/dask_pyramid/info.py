@@ -28,7 +28,7 @@ def stored_info(location: str | os.PathLike[str]) -> dict[str, Any]:
         `location`, `name`, `version` (of OME-Zarr), `zarr_format`, `axes`, `unit`,
         `dtype`, `method`, and `levels`: for each `path`, `shape`, `scale`,
         `translation`, `chunks`, `shards` (or None), `nbytes` (decoded) and
-        `compressors`. Axes are in the order of the stored arrays; `json.dumps` takes it.
+        `compressors`. Axes are in the order of the arrays; `json.dumps` takes it.
 
     Raises
     ------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from dask_pyramid.axes import SPATIAL, per_axis
@@ -211,7 +212,7 @@ def _by_level(value: Any, n_levels: int, *, name: str) -> list[Any]:
     """Spread a value over the levels; a list is by level, the last entry repeats."""
     if not isinstance(value, list):
         return [value] * n_levels
-    if value and all(isinstance(entry, int) for entry in value):
+    if value and all(isinstance(entry, Integral) for entry in value):
         raise ValueError(
             f"{name} must be a tuple by axis or a list of tuples by level, "
             f"got {value!r}; write {tuple(value)!r} for one extent by axis"
@@ -248,8 +249,8 @@ def _extent(
             for axis, o in zip(axes, others, strict=True)
         )
     for value in extent:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
             raise ValueError(
                 f"{name} must be whole numbers of voxels of at least 1, got {entry!r}"
             )
-    return extent
+    return tuple(map(int, extent))

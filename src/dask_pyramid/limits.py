@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["RUNTIME_BYTES", "default_workers", "parse_memory"]
+__all__ = ["RUNTIME_BYTES", "default_workers", "parse_memory", "share_arena"]
 
-RUNTIME_BYTES = 128 * 2**20
-"""What the interpreter and the libraries take beside the tasks."""
+RUNTIME_BYTES = 192 * 2**20
+"""What the interpreter and the libraries take beside the tasks, numba included."""
+
+_M_ARENA_MAX = -8  # <malloc.h> of glibc
 
 _UNITS = {
     "": 1,
@@ -70,6 +75,18 @@ def default_workers() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on Linux
         return os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def share_arena() -> None:
+    """Let all threads of the process allocate from one arena, if libc is glibc.
+
+    By default every thread has an arena of its own, and what one thread has freed is
+    of no use to another: the peak of two workers was 670 MiB instead of 480 (1024**3
+    uint16, chunks of 128). Blocks are few and large, so that nobody waits for a lock.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _machine_memory() -> int:

@@ -171,10 +171,9 @@ class Units(Sequence[Unit]):
         wanted = number + len(self) if number < 0 else number
         if not 0 <= wanted < len(self):
             raise IndexError(f"unit must be below {len(self)}, got {number}")
-        for sweep, offset in zip(self.passes, self.offsets(), strict=True):
-            if wanted < offset + sweep.n_units:
-                break
-        return self._unit(self.passes.index(sweep), wanted, wanted - offset)
+        offsets = self.offsets()
+        sweep = max(i for i, offset in enumerate(offsets) if offset <= wanted)
+        return self._unit(sweep, wanted, wanted - offsets[sweep])
 
     def __iter__(self) -> Iterator[Unit]:
         for number in range(len(self.passes)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.limits import RUNTIME_BYTES, default_workers, parse_memory
 from dask_pyramid.methods import Method, Reduction, Sigma, find_method
 from dask_pyramid.passes import Pass, Units
+from dask_pyramid.sources import open_image
 from dask_pyramid.strategy import Terms, choose_passes
 
 __all__ = ["VERSIONS", "Level", "PyramidPlan", "plan_pyramid"]
@@ -56,6 +58,8 @@ class PyramidPlan:
     graph: without those of the image itself, and as if no block had to be cut."""
     source_direct: bool
     """Whether the source decodes into memory that it is given."""
+    source_graph: bool
+    """Whether the source is a dask graph, whose blocks are computed once."""
     workers: int
     """Units that run at a time."""
     memory_limit: int
@@ -89,12 +93,13 @@ class PyramidPlan:
     @property
     def bytes_read(self) -> int:
         """Bytes decoded, raw: every chunk as often as it is decoded."""
-        return sum(
-            round(decoded_chunks(sweep, self._chunks(sweep))[0])
-            * math.prod(self._chunks(sweep))
-            * self.itemsize
-            for sweep in self.passes
-        )
+        total = 0
+        for sweep in self.passes:
+            decoded, needed = decoded_chunks(sweep, self._chunks(sweep))
+            if self.source_graph and not sweep.stored:
+                decoded = needed
+            total += round(decoded) * math.prod(self._chunks(sweep)) * self.itemsize
+        return total
 
     @property
     def bytes_written(self) -> int:
@@ -109,6 +114,8 @@ class PyramidPlan:
     @property
     def decode_amplification(self) -> float:
         """Chunks of the source decoded for each chunk that it has."""
+        if self.source_graph:
+            return 1.0
         decoded, total = decoded_chunks(self.passes[0], self.source_chunks)
         return decoded / total
 
@@ -135,6 +142,7 @@ class PyramidPlan:
             task_memory=(self.memory_limit - RUNTIME_BYTES) // self.workers,
             workers=self.workers,
             direct=sweep.stored or self.source_direct,
+            read_once=not sweep.stored and self.source_graph,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -178,7 +186,7 @@ class PyramidPlan:
 
 
 def plan_pyramid(
-    image: Image,
+    image: Any,
     *,
     method: str | Method | None = None,
     sigma: Sigma = None,
@@ -193,8 +201,8 @@ def plan_pyramid(
 
     Parameters
     ----------
-    image : Image
-        What `open_image` returns.
+    image : Image, path, URL or array
+        What `open_image` takes.
     method : str or Method, optional
         Out of `METHODS`; by default ``"mode"`` for labels and masks, ``"gaussian"`` for
         everything else.
@@ -231,11 +239,12 @@ def plan_pyramid(
 
     Examples
     --------
-    >>> import numpy as np, dask_pyramid as dp
-    >>> image = dp.open_image(np.zeros((60, 300, 300), "uint16"))
-    >>> [level.shape for level in dp.plan_pyramid(image).levels]
+    >>> import numpy as np
+    >>> image = open_image(np.zeros((60, 300, 300), "uint16"))
+    >>> [level.shape for level in plan_pyramid(image).levels]
     [(60, 300, 300), (30, 150, 150), (15, 75, 75), (8, 38, 38)]
     """
+    image = open_image(image)
     record = _method_for(image, method)
     _check_version(version, shards)
     limit = parse_memory(memory_limit)
@@ -264,6 +273,7 @@ def plan_pyramid(
         source_chunks=image.chunks,
         graph_tasks=_graph_tasks(image, levels, reductions),
         source_direct=reads_directly(image),
+        source_graph=image.reader is None,
         workers=n_workers,
         memory_limit=limit,
     )
@@ -294,9 +304,9 @@ def _check_version(version: str, shards: Any) -> None:
 
 
 def _whole(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return value
+    return int(value)
 
 
 def _sigmas(
@@ -332,9 +342,9 @@ def _fitting(
                 task_memory=(limit - RUNTIME_BYTES) // workers,
                 workers=workers,
                 direct=reads_directly(image),
+                read_once=image.reader is None,
             ),
             stream_axis=image.stream_axis,
-            read_once=image.reader is None,
         )
         passes, memory = choose_passes(levels, reductions, terms)
         if passes is not None:

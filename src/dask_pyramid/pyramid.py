@@ -19,6 +19,7 @@ from dask_pyramid.axes import SPATIAL
 from dask_pyramid.geometry import Span, ceil_div
 from dask_pyramid.image import Image, check_dtype
 from dask_pyramid.kernels import pays_to_compile, reduce_block
+from dask_pyramid.limits import share_arena
 from dask_pyramid.methods import Method, find_method
 from dask_pyramid.plan import PyramidPlan, plan_pyramid
 from dask_pyramid.progress import progress_callback
@@ -28,6 +29,7 @@ from dask_pyramid.units import Job
 
 if TYPE_CHECKING:
     import dask.array as da
+    from matplotlib.figure import Figure
 
 __all__ = ["Pyramid", "build_pyramid", "downsample", "open_pyramid", "write_pyramid"]
 
@@ -116,6 +118,23 @@ class Pyramid:
             ]
             options.setdefault("scale_factors", factors)
         return write_pyramid(self.image, target, **options)
+
+    def plot(self, **options: Any) -> Figure:
+        """Draw the levels side by side with scale bars.
+
+        Parameters
+        ----------
+        **options
+            Keyword arguments of `dask_pyramid.figure.plot_pyramid`.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Needs the extra ``dask-pyramid[plot]``; reads what it draws.
+        """
+        from dask_pyramid.figure import plot_pyramid
+
+        return plot_pyramid(self, **options)
 
     def __str__(self) -> str:
         from dask_pyramid.report import pyramid_text
@@ -264,6 +283,7 @@ def write_pyramid(
     >>> pyramid.shapes
     ((40, 200, 200), (20, 100, 100))
     """
+    share_arena()
     opened = open_image(
         image, axes=axes, scale=scale, translation=translation, unit=unit, name=name
     )
@@ -369,7 +389,10 @@ def _grey_values(values: np.ndarray[Any, Any]) -> tuple[float, float]:
     if not finite.size:
         return (0.0, 1.0)
     low, high = (float(v) for v in np.percentile(finite, [0.1, 99.9]))
-    return (low, high) if high > low else (low, low + 1)
+    if high > low:
+        return (low, high)
+    # Beyond 2**53 one more is no more: floats are further apart.
+    return (low, max(low + 1, float(np.nextafter(low, np.inf))))
 
 
 def open_pyramid(location: Any) -> Pyramid:

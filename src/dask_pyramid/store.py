@@ -50,6 +50,9 @@ class Target:
     """The store object, if the user gave one."""
     replaces: bool = False
     """Whether a local pyramid of this name is replaced when the new one is complete."""
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Which writing of the target this is: what a process keeps open of one run, whose
+    folders may be gone, must not serve another."""
 
     @property
     def local(self) -> bool:
@@ -167,6 +170,8 @@ class LevelWriter:
             try:
                 staged.replace(final)
             except FileNotFoundError:
+                if staged.exists():
+                    raise  # the folder is gone: somebody has removed the target
                 # All fill value: such an object is not stored.
                 final.unlink(missing_ok=True)
 
@@ -223,7 +228,7 @@ def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Targe
 
 
 def _check_apart(target: str, sources: Sequence[str]) -> None:
-    for source in sources:
+    for source in map(_whole_image, sources):
         here, there = target.rstrip("/") + "/", source.rstrip("/") + "/"
         if here == there:
             raise ValueError(
@@ -238,6 +243,18 @@ def _check_apart(target: str, sources: Sequence[str]) -> None:
                 f"target and source must lie apart, got {inside!r} inside {outside!r}; "
                 "a source is never modified"
             )
+
+
+def _whole_image(source: str) -> str:
+    """Return the OME-Zarr image that a local array is a level of, else the array."""
+    if is_url(source):
+        return source
+    folder = Path(source).parent
+    while (folder / "zarr.json").exists() or (folder / ".zgroup").exists():
+        if _is_pyramid(str(folder)):
+            return str(folder)
+        folder = folder.parent
+    return source
 
 
 def _open_folder(path: Path, mode: str) -> Target:

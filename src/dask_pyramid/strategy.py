@@ -31,8 +31,6 @@ class Terms:
     """Chunks of the image, memory of a task and workers."""
     stream_axis: int
     """Axis along which units are streamed."""
-    read_once: bool
-    """Whether no voxel of the source may be asked for twice: a dask graph."""
 
 
 def choose_passes(
@@ -60,12 +58,15 @@ def choose_passes(
     for start in range(len(levels) - 1, -1, -1):
         options = []
         needs = []
-        for stop in _stops(levels, reductions, start, read_once=terms.read_once):
+        for stop in _stops(levels, reductions, start, read_once=terms.source.read_once):
             members = tuple(_members(levels, reductions, start, stop))
             budget = terms.source
             if start:
                 budget = replace(
-                    budget, chunks=levels[members[0].level].chunks, direct=True
+                    budget,
+                    chunks=levels[members[0].level].chunks,
+                    direct=True,
+                    read_once=False,
                 )
             sweep, cost, memory = best_pass(
                 members, stored=start > 0, axis=terms.stream_axis, budget=budget

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from dask_pyramid.geometry import Reach, ceil_div
@@ -15,7 +16,7 @@ from dask_pyramid.geometry import Reach, ceil_div
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["merged", "reduced", "tasks"]
+__all__ = ["borrowed", "merged", "reduced", "tasks"]
 
 Chunks = tuple[tuple[int, ...], ...]
 
@@ -97,6 +98,22 @@ def reduced(chunks: Chunks, steps: Sequence[int]) -> Chunks:
     )
 
 
+def borrowed(chunks: Chunks, reaches: Sequence[Reach]) -> tuple[Reach, ...]:
+    """Return what blocks need of their neighbours: nothing where there is none.
+
+    An axis of one block may be shorter than the reach, which dask would refuse.
+
+    Examples
+    --------
+    >>> borrowed(((1,),), (Reach(before=2, after=2),))
+    (Reach(before=0, after=0),)
+    """
+    return tuple(
+        reach if len(blocks) > 1 else Reach()
+        for blocks, reach in zip(chunks, reaches, strict=True)
+    )
+
+
 def tasks(before: Chunks, after: Chunks, reaches: Sequence[Reach]) -> int:
     """Return how many dask tasks one level adds to the graph.
 
@@ -105,24 +122,26 @@ def tasks(before: Chunks, after: Chunks, reaches: Sequence[Reach]) -> int:
     before : tuple of tuple of int
         Blocks of the level below.
     after : tuple of tuple of int
-        Its super-blocks, which cut none of them.
+        Its super-blocks.
     reaches : sequence of Reach
         What is needed beyond the window.
 
     Returns
     -------
     int
-        Merging, one task for each super-block that is new; borders, 3n - 2 along each
-        axis with a halo; overlapping and reducing, one each.
+        Cutting, one task for each part of a block that is cut; merging, one for each
+        super-block that is new; borders, 3n - 2 along each axis with a halo;
+        overlapping and reducing, one each.
 
     Examples
     --------
     >>> tasks(((8, 8),), ((8, 8),), (Reach(before=2, after=2),))
     8
     """
+    reaches = borrowed(after, reaches)
     counts = [len(blocks) for blocks in after]
     n_blocks = math.prod(counts)
-    merging = 0 if before == after else n_blocks
+    merging = 0 if before == after else n_blocks + _parts(before, after)
     if all(reach == Reach() for reach in reaches):
         return merging + n_blocks
     borders = math.prod(
@@ -130,3 +149,19 @@ def tasks(before: Chunks, after: Chunks, reaches: Sequence[Reach]) -> int:
         for n, reach in zip(counts, reaches, strict=True)
     )
     return merging + borders + 2 * n_blocks
+
+
+def _parts(before: Chunks, after: Chunks) -> int:
+    """Return in how many parts blocks are cut; a block that stays whole is none."""
+    pieces, whole = 1, 1
+    for old, new in zip(before, after, strict=True):
+        borders = list(itertools.accumulate(new))
+        ends = [0, *itertools.accumulate(old)]
+        # One piece more for each border of a super-block that lies within a block.
+        cuts = [
+            bisect_left(borders, end) - bisect_right(borders, start)
+            for start, end in itertools.pairwise(ends)
+        ]
+        pieces *= len(old) + sum(cuts)
+        whole *= cuts.count(0)
+    return pieces - whole

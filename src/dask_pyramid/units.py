@@ -133,11 +133,21 @@ class _Rolling:
         """
         capacity = self._data.shape[self._axis]
         if move.stop - self._first > capacity:
-            kept = self.planes(move.keep, self._stop)
-            self._data[self._index(0, self._stop - move.keep)] = kept
-            self._first = move.keep
+            self._shift(move.keep - self._first)
         self._stop = move.stop
         return self.planes(move.start, move.stop)
+
+    def _shift(self, by: int) -> None:
+        """Move what is held to the front, in pieces that do not overlap themselves.
+
+        NumPy would copy an overlapping range as a whole first.
+        """
+        held = self._stop - self._first
+        for start in range(by, held, by):
+            stop = min(start + by, held)
+            piece = self._data[self._index(start, stop)]
+            self._data[self._index(start - by, stop - by)] = piece
+        self._first += by
 
     def _index(self, start: int, stop: int) -> tuple[slice, ...]:
         return (*(slice(None),) * self._axis, slice(start, stop))
@@ -163,6 +173,7 @@ class _Run:
         self.reader: Reader = reader
         held = capacities(self.lanes, slab=sweep.slab)
         dtype = np.dtype(job.plan.dtype)
+        self.scratch = np.empty(0, dtype)
         self.buffers = []
         for planes, need in zip(held, self.needs, strict=True):
             shape = [stop - start for start, stop in need]
@@ -211,11 +222,12 @@ class _Run:
                 *(slice(None),) * axis,
                 slice(start - move.start, stop - move.start),
             )
-            out[part] = reduce_block(
+            reduce_block(
                 block,
                 self.job.plan.reduction(level.level),
                 wanted,
                 compiled=self.job.plan.compiled,
+                out=out[part],
             )
         return 0
 
@@ -265,8 +277,16 @@ class _Run:
                     slice(p.start - r.start, p.stop - r.start)
                     for p, r in zip(part, region, strict=True)
                 )
-                writer.write(part, np.ascontiguousarray(values[inner]))
+                writer.write(part, self._contiguous(values[inner]))
         return values.size
+
+    def _contiguous(self, values: Array) -> Array:
+        """Return voxels in C order, in memory that is kept for this."""
+        if self.scratch.size < values.size:
+            self.scratch = np.empty(values.size, values.dtype)
+        ordered = self.scratch[: values.size].reshape(values.shape)
+        ordered[...] = values
+        return ordered
 
 
 def _groups(region: Region, objects: Sequence[int], itemsize: int) -> Iterator[Region]:

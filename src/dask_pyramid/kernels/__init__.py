@@ -45,7 +45,12 @@ def pays_to_compile(n_voxels: int) -> bool:
 
 
 def reduce_block(
-    block: Any, reduction: Reduction, spans: Sequence[Span], *, compiled: bool = False
+    block: Any,
+    reduction: Reduction,
+    spans: Sequence[Span],
+    *,
+    compiled: bool = False,
+    out: np.ndarray[Any, Any] | None = None,
 ) -> Any:
     """Reduce one block.
 
@@ -59,6 +64,9 @@ def reduce_block(
         Samples to make along each axis.
     compiled : bool
         Whether to use the numba kernels where there is one for this dtype and method.
+    out : numpy.ndarray, optional
+        Host memory for the samples, rows contiguous; else new memory on the device of
+        `block`.
 
     Returns
     -------
@@ -74,5 +82,12 @@ def reduce_block(
         from dask_pyramid.kernels import compiled as fast
 
         if fast.supports(block, reduction):
-            return fast.reduce_block(block, reduction, spans)
-    return generic.reduce_block(block, reduction, spans)
+            if out is None:
+                out = np.empty([span.count for span in spans], block.dtype)
+            fast.reduce_block(block, reduction, spans, out=out)
+            return out
+    samples = generic.reduce_block(block, reduction, spans)
+    if out is None:
+        return samples
+    out[...] = samples
+    return out

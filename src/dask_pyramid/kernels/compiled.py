@@ -66,9 +66,10 @@ def supports(block: Array, reduction: Reduction) -> bool:
     )
 
 
-def reduce_block(block: Array, reduction: Reduction, spans: Sequence[Span]) -> Array:
-    """Reduce one block; see `dask_pyramid.kernels.reduce_block`."""
-    out = np.empty([span.count for span in spans], block.dtype)
+def reduce_block(
+    block: Array, reduction: Reduction, spans: Sequence[Span], *, out: Array
+) -> None:
+    """Reduce one block into `out`; see `dask_pyramid.kernels.reduce_block`."""
     missing = max(0, 3 - block.ndim)
     unit = Span(first=0, stop=1, size=1)
     spans3 = (unit,) * missing + tuple(spans)[-3:]
@@ -79,7 +80,6 @@ def reduce_block(block: Array, reduction: Reduction, spans: Sequence[Span]) -> A
         else:
             steps = (1,) * missing + reduction.steps[-3:]
             _window_volume(volume, target, reduction.kernel, steps, spans3)
-    return out
 
 
 def _volumes(block: Array) -> list[Array]:
@@ -314,6 +314,7 @@ def _mean_kernel(flat, strides, shape, out, steps, line, integral):  # type: ign
         for y in range(out.shape[1]):
             wy = min(fy, ny - y * fy)
             start = z * fz * plane + y * fy * row
+            # Row by row: all four of a 2x2 window in one loop took 1.6 times as long.
             source = flat[start : start + nx]
             for i in range(nx):
                 line[i] = real(source[i])

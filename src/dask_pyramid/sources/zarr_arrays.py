@@ -18,6 +18,7 @@ from urllib.request import url2pathname
 
 import numpy as np
 
+from dask_pyramid.limits import default_workers, share_arena
 from dask_pyramid.sources.opened import (
     DECODE_ERRORS,
     ProcessCache,
@@ -188,9 +189,9 @@ def _make_executor() -> bool:
     import zarr
     from zarr.storage import MemoryStore
 
-    workers = zarr.config.get("threading.max_workers", None)
-    # The default of concurrent.futures.
-    workers = workers or min(32, (os.cpu_count() or 1) + 4)
+    share_arena()  # before the threads that will allocate
+    # One for each core: codecs run in these, and each keeps memory of its own.
+    workers = zarr.config.get("threading.max_workers", None) or default_workers()
     with zarr.config.set({"threading.max_workers": workers}):
         zarr.open_group(MemoryStore(), mode="w")  # any call that waits makes them
     return True

@@ -1,0 +1,120 @@
+"""What others say of the stores: schemas, models, validators and two readers."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+
+from dask_pyramid import downsample, write_pyramid
+from drawn import stored_levels, values
+
+# (version, shards): what a store can be.
+KINDS = [("0.4", False), ("0.5", False), ("0.5", None), ("0.5", 32), ("0.6", None)]
+IMAGES = {
+    "czyx": {"axes": "czyx", "shape": (2, 20, 60, 70), "dtype": "uint16"},
+    "yx": {"axes": "yx", "shape": (90, 131), "dtype": "uint8"},
+    "tczyx": {"axes": "tczyx", "shape": (2, 3, 9, 33, 31), "dtype": "float32"},
+}
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: f"{kind[0]}-shards-{kind[1]}")
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(params=IMAGES)
+def stored(request, kind, tmp_path):
+    version, shards = kind
+    image = IMAGES[request.param]
+    array = values(image["shape"], image["dtype"])
+    write_pyramid(
+        array,
+        tmp_path / "image.ome.zarr",
+        axes=image["axes"],
+        version=version,
+        shards=shards,
+        chunks=16,
+        scale_factors=[2, 4],
+        unit="um",
+        scale=[0.5] * array.ndim,
+        translation=[3.0] * array.ndim,
+        name="image",
+    )
+    axes = [2 if axis in "zyx" else 1 for axis in image["axes"]]
+    once = downsample(array, axes, "gaussian")
+    levels = [array, once, downsample(once, axes, "gaussian")]
+    return tmp_path / "image.ome.zarr", version, levels
+
+
+def known(module, version):
+    """Return a judge, or skip saying that it does not know the version."""
+    judge = pytest.importorskip(module)
+    name = f"{module}.v{version.replace('.', '')}"
+    if module != "ome_zarr_io":
+        pytest.importorskip(name, reason=f"{module} does not know OME-Zarr {version}")
+    return judge
+
+
+def test_yaozarrs_accepts_the_store(stored):
+    path, version, _ = stored
+    yaozarrs = known("yaozarrs", version)
+    yaozarrs.validate_zarr_store(str(path))
+
+
+def test_ome_zarr_models_accept_the_store(stored):
+    path, version, _ = stored
+    models = known("ome_zarr_models", version)
+    with warnings.catch_warnings():
+        # Up to 1.7 they call a method of zarr's groups that zarr 3.1 has renamed.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        group = models.open_ome_zarr(str(path), version=version)
+    assert group.ome_zarr_version == version
+    assert type(group).__name__ == "Image"
+
+
+def test_ome_zarr_io_finds_no_error_in_the_store(stored):
+    path, version, levels = stored
+    if version != "0.5":
+        pytest.skip(f"ome-zarr-io validates OME-Zarr 0.5 only, not {version}")
+    judge = known("ome_zarr_io", version)
+    for strict in (False, True):
+        report = judge.validate(path, strict=strict)
+        assert not report.errors, report.errors
+        assert report.spec_version == version
+        assert [level.shape for level in report.levels] == [a.shape for a in levels]
+
+
+def test_tensorstore_reads_the_pixels(stored):
+    path, version, levels = stored
+    found = stored_levels(path, version, len(levels))
+    for a, b in zip(found, levels, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_reader_of_ome_zarr_reads_the_pixels(stored):
+    path, version, levels = stored
+    io = pytest.importorskip("ome_zarr.io")
+    reader = pytest.importorskip("ome_zarr.reader")
+    place = io.parse_url(str(path))
+    if place is None:
+        pytest.skip(f"ome-zarr-py does not know OME-Zarr {version}")
+    nodes = list(reader.Reader(place)())
+    if not nodes:
+        pytest.skip(f"ome-zarr-py's reader does not know OME-Zarr {version}")
+    assert len(nodes[0].data) == len(levels)
+    for lazy, level in zip(nodes[0].data, levels, strict=True):
+        np.testing.assert_array_equal(lazy.compute(), level)
+
+
+def test_metadata_are_strict_json(stored):
+    path, _, _ = stored
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    documents = [p for p in path.rglob("*") if p.name in ("zarr.json", ".zattrs")]
+    assert documents
+    for document in documents:
+        json.loads(document.read_text(), parse_constant=refuse)

@@ -1,0 +1,164 @@
+"""Which module may import which, and which may name a third party, at any depth."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import dask_pyramid
+
+ROOT = Path(dask_pyramid.__file__).parent
+
+# A module imports only modules that stand before it.
+ORDER = """
+    axes multiscales omero limits drawing tables options device
+    geometry methods layout schedule passes superblocks
+    kernels.generic kernels.compiled kernels cost strategy levels image metadata
+    sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.ome_zarr
+    sources.tiff_metadata sources.tiff sources.planes sources sources.stored
+    plan graph store units runner progress report info figure pyramid cli
+""".split()
+
+# Imports against the order, inside a function, each with its reason.
+UPWARDS = {
+    ("image", "sources.arrays"): "Image.data is the dask array of its reader",
+    ("image", "report"): "what a value looks like in a notebook",
+    ("plan", "report"): "what a value looks like in a notebook",
+}
+
+# Third parties: where they may be named at all. NumPy may be everywhere but in the
+# modules of plain integers.
+ALLOWED = {
+    "click": {"cli"},
+    "dask": {"graph", "runner", "sources.arrays", "sources.blocks"},
+    "dask_image": {"sources.planes"},
+    "distributed": {"cli", "runner"},
+    "matplotlib": {"figure"},
+    "numba": {"kernels.compiled"},
+    "numcodecs": {"store"},
+    "obstore": {"sources.ome_zarr", "sources.zarr_arrays"},
+    "pims": {"sources.planes"},
+    "psutil": {"limits"},
+    "tifffile": {"sources.tiff"},
+    "tqdm": {"progress"},
+    "zarr": {
+        "info",
+        "sources.ome_zarr",
+        "sources.stored",
+        "sources.tiff",
+        "sources.zarr_arrays",
+        "store",
+    },
+    "zarrs": {"sources.zarr_arrays"},
+}
+WITHOUT_NUMPY = {
+    "axes",
+    "cost",
+    "drawing",
+    "geometry",
+    "layout",
+    "levels",
+    "limits",
+    "metadata",
+    "multiscales",
+    "options",
+    "passes",
+    "schedule",
+    "strategy",
+    "superblocks",
+    "tables",
+}
+# Loaded only when they are needed: these modules are loaded by name by nobody else.
+AT_THE_TOP = {("kernels.compiled", "numba"), ("cli", "click")}
+
+
+def modules():
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts).removesuffix("__init__").removesuffix(".")
+        yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+MODULES = dict(modules())
+
+
+def imports(tree):
+    """Yield (imported name, whether in a function); types are not imports."""
+
+    def walk(node, inside):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, inside
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                own = full.removeprefix("dask_pyramid.")
+                yield (full if own in MODULES else node.module), inside
+        here = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, here)
+
+    yield from walk(tree, False)
+
+
+def test_every_module_has_its_place_in_the_order():
+    assert sorted(ORDER) == sorted(name for name in MODULES if name)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_module_imports_only_what_stands_before_it(name):
+    for imported, inside in imports(MODULES[name]):
+        if imported.split(".")[0] != "dask_pyramid":
+            continue
+        own = imported.removeprefix("dask_pyramid").lstrip(".")
+        if not own:
+            assert name in ("cli", "pyramid"), "only they use the package as a whole"
+        elif ORDER.index(own) >= ORDER.index(name):
+            assert (name, own) in UPWARDS, f"{name} imports {own}"
+            assert inside, f"{name} imports {own} upwards, at its top"
+
+
+@pytest.mark.parametrize("name", ["", *ORDER])
+def test_a_module_names_only_the_third_parties_it_may(name):
+    for imported, inside in imports(MODULES[name]):
+        top = imported.split(".")[0]
+        if top in sys.stdlib_module_names or top == "dask_pyramid":
+            continue
+        if top == "numpy":
+            assert name not in WITHOUT_NUMPY, f"{name} needs no NumPy"
+            continue
+        assert name in ALLOWED.get(top, ()), f"{name} imports {imported}"
+        assert inside or (name, top) in AT_THE_TOP, f"{name} imports {top} at its top"
+
+
+def test_only_device_knows_cupy():
+    for name, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and node.value == "cupy":
+                assert name == "device"
+        assert not any(top.split(".")[0] == "cupy" for top, _ in imports(tree))
+
+
+def test_no_exception_to_the_order_is_left_over():
+    found = {
+        (name, imported.removeprefix("dask_pyramid."))
+        for name, tree in MODULES.items()
+        for imported, _ in imports(tree)
+    }
+    assert set(UPWARDS) <= found
+    named = {
+        (name, imported.split(".")[0])
+        for name, tree in MODULES.items()
+        for imported, _ in imports(tree)
+    }
+    assert {(m, top) for top, ms in ALLOWED.items() for m in ms} <= named
+
+
+def test_there_are_no_drawers_for_everything():
+    for name in MODULES:
+        last = name.rpartition(".")[2]
+        assert last not in ("utils", "helpers", "common", "base", "manager")

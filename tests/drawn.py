@@ -1,5 +1,6 @@
 """What hypothesis draws: arrays, factors, chunkings. Values come from a seed."""
 
+import itertools
 import math
 import warnings
 from contextlib import contextmanager
@@ -8,9 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-INTEGERS = (
-    "int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
-)
+INTEGERS = "int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
 FLOATS = ("float16", "float32", "float64")
 DTYPES = ("bool", *INTEGERS, *FLOATS)
 
@@ -58,7 +57,7 @@ def partitions(draw, n, parts=4):
     """Draw a chunking of an axis of extent `n`, regular or not."""
     inner = draw(st.sets(st.integers(1, n - 1), max_size=parts - 1)) if n > 1 else set()
     cuts = [0, *sorted(inner), n]
-    return tuple(b - a for a, b in zip(cuts, cuts[1:], strict=False))
+    return tuple(b - a for a, b in itertools.pairwise(cuts))
 
 
 def spatial(shape):

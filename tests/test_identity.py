@@ -128,7 +128,7 @@ def drawn_cases(draw):
         chunks=chunks,
         shards=shards,
         version=version,
-        world=tuple(draw(small) for _ in range(5)) + (draw(st.integers(0, 3)),),
+        world=(*tuple(draw(small) for _ in range(5)), draw(st.integers(0, 3))),
         workers=draw(st.integers(1, 2)),
         compiled=draw(st.booleans()),
         sigma=draw(st.sampled_from([None, None, 0, 1.3])),

@@ -456,11 +456,11 @@ def test_downsample_refuses_factors_that_cannot_be(factors):
 
 
 def test_downsample_refuses_an_unknown_method_a_lonely_sigma_and_complex_numbers():
-    with pytest.raises(ValueError, match="method must be one of gaussian, .*'cubic'"):
+    with pytest.raises(ValueError, match=r"method must be one of gaussian, .*'cubic'"):
         downsample(np.zeros((4, 4)), 2, "cubic")
     with pytest.raises(ValueError, match=r"sigma must not be given .*'mean'.*1\.0"):
         downsample(np.zeros((4, 4)), 2, "mean", sigma=1.0)
     with pytest.raises(ValueError, match=r"sigma must be zero or more, got -1"):
         downsample(np.zeros((4, 4)), 2, "gaussian", sigma=-1)
-    with pytest.raises(TypeError, match="dtype must be .*complex64.*channels"):
+    with pytest.raises(TypeError, match=r"dtype must be .*complex64.*channels"):
         downsample(np.zeros((4, 4), "complex64"), 2)

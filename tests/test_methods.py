@@ -122,5 +122,5 @@ def test_a_method_is_found_by_name_or_given_as_a_record():
     record = METHODS["mean"]
     assert find_method("mean") is find_method(record) is record
     for unknown in ("cubic", None, 3, ["mean"]):
-        with pytest.raises(ValueError, match="method must be one of gaussian, .*got"):
+        with pytest.raises(ValueError, match=r"method must be one of gaussian, .*got"):
             find_method(unknown)

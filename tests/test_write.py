@@ -60,7 +60,7 @@ def store_in(folder, array, chunks=16):
 
 
 def written_transforms(folder, version):
-    """Scale and translation of each level as the JSON says, read without the package."""
+    """Scale and translation of each level, read from the JSON without the package."""
     if version == "0.4":
         attributes = json.loads((folder / ".zattrs").read_text())
     else:
@@ -228,7 +228,7 @@ def test_what_is_not_a_pyramid_is_never_touched(mode, tmp_path):
 
 
 def test_an_unknown_mode_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="mode must be one of .*got 'x'"):
+    with pytest.raises(ValueError, match=r"mode must be one of .*got 'x'"):
         write_pyramid(volume(), tmp_path / "a.zarr", mode="x", **SMALL)
     assert not list(tmp_path.iterdir())
 
@@ -319,7 +319,7 @@ def test_an_error_in_an_argument_leaves_no_trace(options, tmp_path):
 def test_an_empty_image_and_complex_numbers_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must not be empty, got shape"):
         write_pyramid(np.zeros((0, 4)), tmp_path / "a.zarr")
-    with pytest.raises(TypeError, match="dtype must be .*complex128.*channels"):
+    with pytest.raises(TypeError, match=r"dtype must be .*complex128.*channels"):
         write_pyramid(np.zeros((4, 4), complex), tmp_path / "a.zarr")
     assert not list(tmp_path.iterdir())
 
@@ -540,7 +540,7 @@ def test_an_object_store_holds_the_pixels_of_a_folder(tmp_path):
 
 
 def test_what_is_no_place_is_refused():
-    with pytest.raises(TypeError, match="target must be a path, .*got int"):
+    with pytest.raises(TypeError, match=r"target must be a path, .*got int"):
         write_pyramid(volume(), 3)
     with pytest.raises(ValueError, match="target must be a path or URL, got an empty"):
         write_pyramid(volume(), "")
@@ -696,6 +696,6 @@ def test_a_failure_on_a_cluster_names_the_unit(client, tmp_path):
 
 
 def test_what_is_no_client_is_refused(tmp_path):
-    with pytest.raises(TypeError, match="client must be a distributed.Client .*got 3"):
+    with pytest.raises(TypeError, match=r"client must be a distributed.Client .*got 3"):
         write_pyramid(volume(), tmp_path / "a.zarr", client=3)
     assert not list(tmp_path.iterdir())

@@ -13,13 +13,14 @@ import shutil
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dask_pyramid.compression import find_codecs
 from dask_pyramid.sources.stored import UNFINISHED
 from dask_pyramid.sources.zarr_arrays import (
     ZarrReader,
@@ -75,15 +76,12 @@ class Target:
 
     def level_reader(self, number: int) -> ZarrReader:
         """Return a reader of a stored level."""
-        return _level_reader(self, number, self._identity())
+        return _level_reader(self, number)
 
     def level_writer(self, number: int) -> LevelWriter:
         """Return the writer of a level; opened once for each process."""
-        return _level_writer(self, number, self._identity())
-
-    def _identity(self) -> int:
-        """Tell two stores in memory apart; a path or URL says all."""
-        return id(self.store) if self.store is not None else 0
+        with _writer_lock:  # one staging folder for each process and level
+            return _level_writer(self, number, os.getpid())
 
     def __str__(self) -> str:
         return (
@@ -94,7 +92,7 @@ class Target:
 
 
 @lru_cache(maxsize=64)
-def _level_reader(target: Target, number: int, _identity: int) -> ZarrReader:
+def _level_reader(target: Target, number: int) -> ZarrReader:
     return ZarrReader(
         target.store if target.store is not None else target.root, str(number)
     )
@@ -103,15 +101,8 @@ def _level_reader(target: Target, number: int, _identity: int) -> ZarrReader:
 _writer_lock = threading.Lock()
 
 
-def _level_writer(target: Target, number: int, identity: int) -> LevelWriter:
-    with _writer_lock:  # one staging folder for each process and level
-        return _cached_writer(target, number, identity, os.getpid())
-
-
 @lru_cache(maxsize=64)
-def _cached_writer(
-    target: Target, number: int, _identity: int, _pid: int
-) -> LevelWriter:
+def _level_writer(target: Target, number: int, _pid: int) -> LevelWriter:
     return LevelWriter(target, number)
 
 
@@ -354,7 +345,7 @@ def create(target: Target, plan: PyramidPlan, compressors: Any = None) -> None:
     import zarr
     from zarr.storage import MemoryStore
 
-    codecs = _codecs(compressors, plan.version)
+    codecs = find_codecs(compressors, plan.version)
     _fill(zarr.create_group(MemoryStore(), zarr_format=_format(plan)), plan, codecs)
     if target.local:
         if target.replaces:
@@ -391,45 +382,6 @@ def _fill(group: Any, plan: PyramidPlan, codecs: Any) -> None:
         )
 
 
-def _codecs(compressors: Any, version: str) -> Any:
-    if compressors is None:
-        compressors = "blosc"
-    if not isinstance(compressors, str):
-        return compressors
-    named = _v2_codecs() if version == "0.4" else _v3_codecs()
-    if compressors not in named:
-        raise ValueError(
-            f"compressors must be one of {', '.join(named)}, or codecs as in "
-            f"zarr-python, got {compressors!r}"
-        )
-    return named[compressors]
-
-
-def _v3_codecs() -> dict[str, Any]:
-    from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
-
-    check = Crc32cCodec()
-    return {
-        "blosc": (BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), check),
-        "zstd": (ZstdCodec(level=3, checksum=True),),
-        "lz4": (BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"), check),
-        "gzip": (GzipCodec(level=5),),
-        "none": (check,),
-    }
-
-
-def _v2_codecs() -> dict[str, Any]:
-    from numcodecs import Blosc, GZip, Zstd
-
-    return {
-        "blosc": Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE),
-        "zstd": Zstd(level=3),
-        "lz4": Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE),
-        "gzip": GZip(level=5),
-        "none": None,
-    }
-
-
 def publish(target: Target, attributes: Mapping[str, Any]) -> None:
     """Remove what is left of the work and write the metadata, last and in one write.
 
@@ -448,8 +400,6 @@ def publish(target: Target, attributes: Mapping[str, Any]) -> None:
     group.attrs.put(dict(attributes))
     if target.replaces:
         _swap(Path(target.root), Path(target.location))
-    _cached_writer.cache_clear()
-    _level_reader.cache_clear()
 
 
 def _swap(new: Path, old: Path) -> None:
@@ -458,8 +408,3 @@ def _swap(new: Path, old: Path) -> None:
     old.rename(aside)
     new.rename(old)
     shutil.rmtree(aside)
-
-
-def finished(target: Target) -> Target:
-    """Return the target as readers find it."""
-    return replace(target, replaces=False)

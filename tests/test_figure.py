@@ -77,10 +77,10 @@ def test_both_views_make_two_rows():
 
 
 def test_grey_levels_come_from_the_stored_window(tmp_path):
-    array = RNG.integers(100, 900, (8, 32, 32)).astype("uint16")
+    array = RNG.integers(100, 900, (1, 8, 32, 32)).astype("uint16")
     pyramid = dp.write_pyramid(array, tmp_path / "a.ome.zarr", scale_factors=[2])
     window = pyramid.image.omero["channels"][0]["window"]
-    expected = (array[3:5] - window["start"]) / (window["end"] - window["start"])
+    expected = (array[0, 3:5] - window["start"]) / (window["end"] - window["start"])
     found = grey(plot_pyramid(pyramid, at={"z": 3}).axes[0])
     np.testing.assert_allclose(found, np.clip(expected[0], 0, 1))
 

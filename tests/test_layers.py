@@ -17,7 +17,7 @@ ORDER = """
     kernels.generic kernels.compiled kernels cost strategy levels image metadata
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.ome_zarr
     sources.tiff_metadata sources.tiff sources.planes sources sources.stored
-    plan graph store units runner progress report info figure pyramid cli
+    compression plan graph store units runner progress report info figure pyramid cli
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -36,13 +36,14 @@ ALLOWED = {
     "distributed": {"cli", "runner"},
     "matplotlib": {"figure"},
     "numba": {"kernels.compiled"},
-    "numcodecs": {"store"},
+    "numcodecs": {"compression"},
     "obstore": {"sources.ome_zarr", "sources.zarr_arrays"},
     "pims": {"sources.planes"},
     "psutil": {"limits"},
     "tifffile": {"sources.tiff"},
     "tqdm": {"progress"},
     "zarr": {
+        "compression",
         "info",
         "sources.ome_zarr",
         "sources.stored",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import re
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def test_the_readme_prints_what_it_says(folder):
     blocks = BLOCK.findall((ROOT / "README.md").read_text())
     names: dict[str, object] = {}
     compared = 0
-    for (kind, code), (next_kind, printed) in zip(blocks, blocks[1:], strict=False):
+    for (kind, code), (next_kind, printed) in itertools.pairwise(blocks):
         if kind != "python":
             continue
         text = io.StringIO()

@@ -31,11 +31,11 @@ _SAMPLED = 128
 # In units of the time to decode one voxel.
 _ENCODE = 4.2
 _REDUCE = 0.4
-_PER_UNIT = 2e6
+_PER_UNIT = 3e7
 _TWICE = 8
 # Twice the memory must be worth this much time.
 _PER_DOUBLING = 0.06
-_SMALL_TASK = 2**26
+_SMALL_TASK = 2**28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,12 +138,14 @@ def task_memory(sweep: Pass, budget: Budget) -> int:
 
 def _blocks(sweep: Pass, budget: Budget) -> int:
     """Return what the computed blocks take that a slab of a dask graph touches."""
-    return budget.itemsize * math.prod(
-        min(n, (ceil_div(sweep.slab if i == sweep.axis else extent, chunk) + 1) * chunk)
-        for i, (n, extent, chunk) in enumerate(
-            zip(sweep.levels[0].shape, sweep.extent, budget.chunks, strict=True)
-        )
-    )
+    voxels = 1
+    for i, (n, extent, chunk) in enumerate(
+        zip(sweep.levels[0].shape, sweep.extent, budget.chunks, strict=True)
+    ):
+        length = sweep.slab if i == sweep.axis else extent
+        cut = 1 if length % chunk and chunk % length else 0
+        voxels *= min(n, (ceil_div(length, chunk) + cut) * chunk)
+    return voxels * budget.itemsize
 
 
 def _encoding(sweep: Pass, budget: Budget) -> int:

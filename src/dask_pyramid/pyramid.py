@@ -319,7 +319,8 @@ def write_pyramid(
 
 def _attributes(image: Image, plan: PyramidPlan, place: store.Target) -> dict[str, Any]:
     """Return the attributes of the finished group."""
-    is_colour = not image.labels and image.dtype.kind != "b"
+    # Rendering metadata are by channel; ome-zarr-io refuses them without a 'c' axis.
+    is_coloured = "c" in plan.axes and not image.labels and image.dtype.kind != "b"
     return metadata.build_attributes(
         metadata.Multiscales(
             version=plan.version,
@@ -347,7 +348,7 @@ def _attributes(image: Image, plan: PyramidPlan, place: store.Target) -> dict[st
                     ],
                 },
             },
-            omero=_rendering(image, plan, place) if is_colour else None,
+            omero=_rendering(image, plan, place) if is_coloured else None,
             image_label={} if image.labels else None,
         )
     )
@@ -356,13 +357,12 @@ def _attributes(image: Image, plan: PyramidPlan, place: store.Target) -> dict[st
 def _rendering(image: Image, plan: PyramidPlan, place: store.Target) -> dict[str, Any]:
     """Return channels with grey values taken from the smallest level."""
     top = place.level_reader(plan.levels[-1].number)
-    axis = image.axes.index("c") if "c" in image.axes else None
-    n_channels = 1 if axis is None else image.shape[axis]
+    axis = image.axes.index("c")
+    n_channels = image.shape[axis]
     windows = []
     for channel in range(n_channels):
         region = _middle(top.shape, image.axes)
-        if axis is not None:
-            region[axis] = slice(channel, channel + 1)
+        region[axis] = slice(channel, channel + 1)
         windows.append(_grey_values(top.read(tuple(region))))
     return omero.default_omero(
         image.dtype, n_channels, window=windows, source=image.omero, name=image.name

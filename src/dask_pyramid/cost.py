@@ -33,6 +33,8 @@ _ENCODE = 4.2
 _REDUCE = 0.4
 _PER_UNIT = 3e7
 _TWICE = 8
+# Workers do not end together: in units of one unit.
+_TAIL = 0.08
 # Twice the memory must be worth this much time.
 _PER_DOUBLING = 0.06
 _SMALL_TASK = 2**28
@@ -183,7 +185,7 @@ def duration(sweep: Pass, budget: Budget) -> float:
     if halo_free and decoded > total:
         # Without a halo nothing needs to be decoded twice: only if nothing else fits.
         work *= _TWICE
-    return work / sweep.n_units * rounds
+    return work / sweep.n_units * (rounds + _TAIL)
 
 
 def _sum_needed(sweep: Pass, axis: int, i: int) -> float:

@@ -19,7 +19,7 @@ from dask_pyramid.axes import SPATIAL
 from dask_pyramid.geometry import Span, ceil_div
 from dask_pyramid.image import Image, check_dtype
 from dask_pyramid.kernels import pays_to_compile, reduce_block
-from dask_pyramid.limits import share_arena
+from dask_pyramid.limits import tune_malloc
 from dask_pyramid.methods import Method, find_method
 from dask_pyramid.plan import PyramidPlan, plan_pyramid
 from dask_pyramid.progress import progress_callback
@@ -283,7 +283,7 @@ def write_pyramid(
     >>> pyramid.shapes
     ((40, 200, 200), (20, 100, 100))
     """
-    share_arena()
+    tune_malloc()
     opened = open_image(
         image, axes=axes, scale=scale, translation=translation, unit=unit, name=name
     )

@@ -362,7 +362,7 @@ def _sigma_text(plan: PyramidPlan) -> str:
 
 
 def _pyramid_title(pyramid: Pyramid) -> str:
-    n = len(pyramid.levels)
+    n = len(pyramid.shapes)
     parts = [
         f"{pyramid.name}: {n} level{'s' if n > 1 else ''}",
         f"{pyramid.dtype} ({', '.join(pyramid.axes)})",
@@ -378,7 +378,7 @@ def _pyramid_table(pyramid: Pyramid) -> Table:
         header=("level", "shape", f"scale [{unit}]", f"translation [{unit}]"),
         rows=tuple(
             zip(
-                map(str, range(len(pyramid.levels))),
+                map(str, range(len(pyramid.shapes))),
                 vectors(pyramid.shapes, _X),
                 vectors(_spatial(pyramid.axes, pyramid.scale)),
                 vectors(_spatial(pyramid.axes, pyramid.translation)),

@@ -7,12 +7,14 @@ are in flight than keep the workers busy.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dask_pyramid.kernels import load_compiled
 from dask_pyramid.sources.blocks import BlockReader
 from dask_pyramid.units import Job, Receipt, run_unit
 
@@ -100,6 +102,9 @@ def run_units(
                 )
             )
 
+    if client is None and job.plan.compiled:
+        # While the first slabs are decoded, which takes no turn of the interpreter.
+        threading.Thread(target=load_compiled, daemon=True).start()
     for number in range(len(job.plan.passes)):
         units = job.plan.units.of_pass(number)
         source = None if number else graph

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dask_pyramid.geometry import Span
     from dask_pyramid.methods import Reduction
 
-__all__ = ["pays_to_compile", "reduce_block"]
+__all__ = ["load_compiled", "pays_to_compile", "reduce_block"]
 
 # A fresh process takes 0.5 s to load numba and compiled code from its cache, and one
 # without a cache 5 s to compile; the generic kernels do 64 Mi voxels in that time.
@@ -42,6 +42,11 @@ def pays_to_compile(n_voxels: int) -> bool:
         The choice is one of speed only; the result is the same.
     """
     return n_voxels >= _COMPILE_VOXELS
+
+
+def load_compiled() -> None:
+    """Import the compiled kernels; takes half a second of one core in a new process."""
+    from dask_pyramid.kernels import compiled  # noqa: F401  # imported for its effect
 
 
 def reduce_block(

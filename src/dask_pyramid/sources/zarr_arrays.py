@@ -14,11 +14,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import url2pathname
 
 import numpy as np
 
-from dask_pyramid.limits import default_workers, share_arena
+from dask_pyramid.limits import default_workers, tune_malloc
 from dask_pyramid.sources.opened import (
     DECODE_ERRORS,
     ProcessCache,
@@ -60,6 +59,8 @@ def is_url(source: str) -> bool:
 def local_path(source: str) -> str:
     """Return the path that a ``file://`` URL means; anything else as it is."""
     if source.lower().startswith("file://"):
+        from urllib.request import url2pathname
+
         return url2pathname(urlsplit(source).path)
     return source
 
@@ -189,7 +190,7 @@ def _make_executor() -> bool:
     import zarr
     from zarr.storage import MemoryStore
 
-    share_arena()  # before the threads that will allocate
+    tune_malloc()  # before the threads that will allocate
     # One for each core: codecs run in these, and each keeps memory of its own.
     workers = zarr.config.get("threading.max_workers", None) or default_workers()
     with zarr.config.set({"threading.max_workers": workers}):

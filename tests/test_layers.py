@@ -15,7 +15,8 @@ ORDER = """
     axes multiscales omero limits drawing tables options device
     geometry methods layout schedule passes superblocks
     kernels.generic kernels.compiled kernels cost strategy levels image metadata
-    sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.ome_zarr
+    sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
+    sources.ome_zarr
     sources.tiff_metadata sources.tiff sources.planes sources sources.stored
     compression plan graph store units runner progress report info figure pyramid cli
 """.split()
@@ -45,6 +46,7 @@ ALLOWED = {
     "zarr": {
         "compression",
         "info",
+        "sources.graphs",
         "sources.ome_zarr",
         "sources.stored",
         "sources.tiff",

@@ -21,7 +21,7 @@ from dask_pyramid.metadata import (
 )
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.arrays import ArrayReader, reader_to_dask
-from dask_pyramid.sources.zarr_arrays import open_zarr_array
+from dask_pyramid.sources.zarr_arrays import open_zarr_array, store_place
 
 REGION = (slice(1, 5), slice(2, 9))
 DATA = np.arange(12 * 20, dtype=np.uint16).reshape(12, 20)
@@ -165,7 +165,7 @@ def test_a_zarr_array_or_group_in_memory_is_read_through_its_store():
     array = zarr.create_array(StorePath(store, "a"), shape=(12, 20), dtype="u2")
     array[...] = DATA
     image = open_image(array)
-    assert image.reader.locations == ()
+    assert image.reader.locations == (store_place(store),)
     np.testing.assert_array_equal(image.reader.read(REGION), DATA[REGION])
 
 

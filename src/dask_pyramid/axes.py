@@ -14,6 +14,7 @@ __all__ = [
     "SPATIAL",
     "STORAGE_ORDER",
     "axis_type",
+    "comparable",
     "default_axes",
     "normalise_unit",
     "parse_axes",
@@ -40,6 +41,34 @@ _TIME_UNITS = frozenset(
     "nanosecond petasecond picosecond second terasecond yoctosecond yottasecond "
     "zeptosecond zettasecond".split()
 )
+_PREFIXES = dict(
+    zip(
+        "yocto zepto atto femto pico nano micro milli".split(),
+        (10.0**-e for e in (24, 21, 18, 15, 12, 9, 6, 3)),
+        strict=True,
+    )
+) | {
+    "centi": 0.01,
+    "deci": 0.1,
+    "": 1.0,
+    "hecto": 1e2,
+    "kilo": 1e3,
+    "mega": 1e6,
+    "giga": 1e9,
+    "tera": 1e12,
+    "peta": 1e15,
+    "exa": 1e18,
+    "zetta": 1e21,
+    "yotta": 1e24,
+}
+_METRES = {f"{prefix}meter": size for prefix, size in _PREFIXES.items()} | {
+    "angstrom": 1e-10,
+    "inch": 0.0254,
+    "foot": 0.3048,
+    "yard": 0.9144,
+    "mile": 1609.344,
+    "parsec": 3.0856775814913673e16,
+}
 # What microscopes and ImageJ write. Both micro signs (U+00B5) and Greek mu (U+03BC)
 # occur, ImageJ also stores the escape sequence literally.
 _ABBREVIATIONS = {
@@ -134,6 +163,8 @@ def parse_axes(axes: str | Iterable[str] | None, ndim: int) -> tuple[str, ...]:
     """
     if axes is None:
         return default_axes(ndim)
+    if not isinstance(axes, Iterable):
+        raise ValueError(f"axes must be a text like 'zyx', got {axes!r}")
     names = tuple(str(axis).lower() for axis in axes)
     unknown = [axis for axis in names if axis not in _TYPES]
     if unknown:
@@ -162,6 +193,42 @@ def storage_permutation(axes: Sequence[str]) -> tuple[int, ...]:
     (2, 0, 1)
     """
     return tuple(sorted(range(len(axes)), key=lambda i: STORAGE_ORDER.index(axes[i])))
+
+
+def comparable(
+    scale: Sequence[float], unit: Sequence[str | None], axes: Sequence[str]
+) -> tuple[float, ...]:
+    """Return spacings in one unit, so that axes can be compared.
+
+    Parameters
+    ----------
+    scale : sequence of float
+        Spacing of each axis, in its unit.
+    unit : sequence of str or None
+        UDUNITS word for each axis.
+    axes : sequence of str
+        The axes.
+
+    Returns
+    -------
+    tuple of float
+        Metres, if any spatial axis has a unit: an axis without one then counts as the
+        finest of the others. Else the numbers as they are.
+
+    Examples
+    --------
+    >>> [round(s, 9) for s in comparable(
+    ...     (300, 0.1, 7), ("nanometer", "micrometer", None), "zyx")]
+    [3e-07, 1e-07, 1e-07]
+    """
+    metres = [
+        s * _METRES[u] if a in SPATIAL and u is not None else None
+        for s, u, a in zip(scale, unit, axes, strict=True)
+    ]
+    known = [m for m in metres if m is not None]
+    if not known:
+        return tuple(scale)
+    return tuple(min(known) if m is None else m for m in metres)
 
 
 def per_axis(
@@ -206,6 +273,11 @@ def per_axis(
                 f"got {missing[0]!r}"
             )
         return tuple(value.get(axis, default) for axis in axes)
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(
+            f"{name} must be a dict by axis or have one entry for each axis of "
+            f"{''.join(axes)!r}, got {value!r}"
+        )
     entries = tuple(value)
     if len(entries) != len(axes):
         raise ValueError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import layout
+from dask_pyramid.axes import comparable
 from dask_pyramid.geometry import (
     Placement,
     absolute_factors,
@@ -155,7 +156,8 @@ def _factors(
             axes=image.axes,
             itemsize=image.dtype.itemsize,
         )[0]
-        return auto_factors(image.shape, image.scale, axes=image.axes, chunks=first)
+        spacing = comparable(image.scale, image.unit, image.axes)
+        return auto_factors(image.shape, spacing, axes=image.axes, chunks=first)
     if isinstance(scale_factors, Mapping) or not isinstance(scale_factors, Sequence):
         raise ValueError(
             f"scale_factors must be a list with one entry for each level, got "

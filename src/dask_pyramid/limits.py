@@ -53,11 +53,11 @@ def parse_memory(limit: int | float | str | None) -> int:
     """
     if limit is None:
         return _machine_memory() // 2
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-zA-Z]*)\s*", str(limit))
+    match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9+]+)?)\s*([a-z]*)\s*", str(limit).lower())
     try:
-        assert match is not None
-        n_bytes = int(float(match[1]) * _UNITS[match[2].lower()])
-    except (AssertionError, ValueError, KeyError):
+        number, unit = match.groups() if match else ("", "")
+        n_bytes = int(float(number) * _UNITS[unit])
+    except (ValueError, KeyError):
         raise ValueError(
             f"memory_limit must be a number of bytes or a text like '2 GiB', "
             f"got {limit!r}"

@@ -7,7 +7,7 @@ Whatever distinguishes one method from another is a field of `Method`. A second
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -163,7 +163,7 @@ class Method:
                 "only the Gaussian methods have one"
             )
         spread = sigma
-        if sigma is not None and not isinstance(sigma, Mapping | Sequence):
+        if sigma is not None and not isinstance(sigma, Iterable):
             spread = (sigma,) * len(steps)
         given = per_axis(spread, axes, name="sigma", default=None)
         defaults = (self.default_sigma(step) or 0.0 for step in steps)

@@ -43,8 +43,8 @@ def default_omero(
     n_channels : int
         Extent of the channel axis; 1 where there is none.
     window : pair of float, or one pair for each channel, optional
-        Grey values drawn black and white. By default the whole range of an integer
-        type, and 0 to 1 for floats.
+        Grey values drawn black and white where `source` does not say. By default the
+        whole range of an integer type, and 0 to 1 for floats.
     names : sequence of str, optional
         Channel names; by default those of `source`, then "0", "1", ...
     source : mapping, optional
@@ -167,9 +167,10 @@ def _window(
     low, high = known.get("min", low), known.get("max", high)
     if not low < high:
         low, high = _limits(dtype, window)
-    start, end = window or (known.get("start", low), known.get("end", high))
+    measured = window or (low, high)
+    start, end = known.get("start", measured[0]), known.get("end", measured[1])
     if not start < end:
-        start, end = low, high
+        start, end = measured
     return {"min": low, "max": high, "start": start, "end": end}
 
 

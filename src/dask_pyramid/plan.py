@@ -7,7 +7,7 @@ serialises. Whatever can be known to fail is refused here, before anything is wr
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral
 from typing import Any
@@ -20,15 +20,13 @@ from dask_pyramid.image import Image, reads_directly
 from dask_pyramid.kernels import pays_to_compile
 from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.limits import RUNTIME_BYTES, default_workers, parse_memory
+from dask_pyramid.metadata import VERSIONS
 from dask_pyramid.methods import Method, Reduction, Sigma, find_method
 from dask_pyramid.passes import Pass, Units
 from dask_pyramid.sources import open_image
 from dask_pyramid.strategy import Terms, choose_passes
 
-__all__ = ["VERSIONS", "Level", "PyramidPlan", "plan_pyramid"]
-
-VERSIONS = ("0.4", "0.5", "0.6")
-"""Versions of OME-Zarr that can be written."""
+__all__ = ["Level", "PyramidPlan", "plan_pyramid"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,7 +317,7 @@ def _sigmas(
     assert filters
     if isinstance(sigma, Mapping):
         return tuple(None if a not in sigma else float(sigma[a]) for a in axes)
-    if isinstance(sigma, Sequence):
+    if isinstance(sigma, Iterable):
         return tuple(None if s is None else float(s) for s in sigma)
     return (float(sigma),) * len(axes)
 

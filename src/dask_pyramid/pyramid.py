@@ -20,11 +20,13 @@ from dask_pyramid.geometry import Span, ceil_div
 from dask_pyramid.image import Image, check_dtype
 from dask_pyramid.kernels import pays_to_compile, reduce_block
 from dask_pyramid.limits import tune_malloc
-from dask_pyramid.methods import Method, find_method
+from dask_pyramid.methods import METHODS, Method, find_method
 from dask_pyramid.plan import PyramidPlan, plan_pyramid
 from dask_pyramid.progress import progress_callback
 from dask_pyramid.sources import open_image
+from dask_pyramid.sources.graphs import graph_places
 from dask_pyramid.sources.stored import open_stored
+from dask_pyramid.sources.zarr_arrays import lives_in_process
 from dask_pyramid.units import Job
 
 if TYPE_CHECKING:
@@ -101,23 +103,36 @@ class Pyramid:
         target : path, URL or zarr store
             Where to.
         **options
-            Keyword arguments of `write_pyramid`; method, sigma and factors are those
-            that the pyramid was built with.
+            Keyword arguments of `write_pyramid`; by default method, sigma, factors and
+            chunks are those of this pyramid.
 
         Returns
         -------
         Pyramid
             The pyramid as it is stored.
         """
+        factors = self._factors()
+        options.setdefault("scale_factors", factors)
         if self.plan is not None:
             options.setdefault("method", self.plan.method)
             options.setdefault("sigma", self.plan.sigma)
-            factors = [
-                dict(zip(self.axes, level.factors, strict=True))
-                for level in self.plan.levels[1:]
-            ]
-            options.setdefault("scale_factors", factors)
+            options.setdefault("chunks", [level.chunks for level in self.plan.levels])
+        elif self.method in METHODS:
+            options.setdefault("method", self.method)
         return write_pyramid(self.image, target, **options)
+
+    def _factors(self) -> list[dict[str, int]]:
+        """Return the factors of the levels, from their spacing if they were opened."""
+        factors = []
+        for scale in self.scale[1:]:
+            ratios = [s / t for s, t in zip(scale, self.scale[0], strict=True)]
+            if any(abs(r - round(r)) > 1e-3 * r for r in ratios):
+                raise ValueError(
+                    f"scale_factors must be given for levels that are no whole "
+                    f"multiples of level 0, got {ratios!r}"
+                )
+            factors.append(dict(zip(self.axes, map(round, ratios), strict=True)))
+        return factors
 
     def plot(self, **options: Any) -> Figure:
         """Draw the levels side by side with scale bars.
@@ -222,7 +237,8 @@ def write_pyramid(
     image : Image, path, URL or array
         What `open_image` takes.
     target : path, URL or zarr store
-        Where to; must not lie in or around the source.
+        Where to: a folder, an ``s3://``, ``gs://`` or ``az://`` URL, or a zarr store;
+        must not lie in or around the source.
     method : str or Method, optional
         ``"gaussian"``, ``"gaussian-stride"``, ``"mean"``, ``"nearest"``, ``"mode"``,
         ``"median"``, ``"min"`` or ``"max"``. By default ``"gaussian"``, and ``"mode"``
@@ -245,10 +261,11 @@ def write_pyramid(
     version : {"0.5", "0.4", "0.6"}
         Version of OME-Zarr.
     memory_limit : int or str, optional
-        Bytes that the process may use (``"2 GiB"``); by default half of the machine's.
+        Bytes that the process, or all workers of the client, may use (``"2 GiB"``); by
+        default half of what there is.
     mode : {"w-", "w"}
-        ``"w-"`` refuses a target that exists, ``"w"`` replaces a pyramid, once the new
-        one is complete.
+        ``"w-"`` refuses a target that exists, ``"w"`` replaces a pyramid: a folder once
+        the new one is complete; on an object store the old one goes first.
     client : distributed.Client, optional
         Where to run; by default threads of this process.
     workers : int, optional
@@ -287,9 +304,18 @@ def write_pyramid(
     opened = open_image(
         image, axes=axes, scale=scale, translation=translation, unit=unit, name=name
     )
-    locations = () if opened.reader is None else opened.reader.locations
-    place = store.open_target(target, mode=mode, sources=locations)
+    place = store.open_target(target, mode=mode, sources=_places(opened))
     if client is not None:
+        if workers is not None:
+            raise ValueError(
+                f"workers must not be given with a client, got {workers!r}; the client "
+                "has its own"
+            )
+        if place.store is not None and lives_in_process(place.store):
+            raise ValueError(
+                f"target must be in reach of the workers of the client, got {place}; "
+                "use a path or a URL"
+            )
         client, workers, memory_limit = runner.connect(client, memory_limit)
         opened = runner.portable(opened)
     plan = plan_pyramid(
@@ -311,10 +337,22 @@ def write_pyramid(
         )
     job = Job(plan=plan, reader=opened.reader, target=place)
     with progress_callback(progress, plan.n_tasks) as callback:
-        store.create(place, plan, compressors)
-        runner.run_units(job, graph=opened.graph, client=client, progress=callback)
-    store.publish(place, _attributes(opened, plan, place))
+        try:
+            store.create(place, plan, compressors)
+            runner.run_units(job, graph=opened.graph, client=client, progress=callback)
+            store.publish(place, _attributes(opened, plan, place))
+        except BaseException:
+            store.discard(place)
+            raise
     return open_pyramid(place.location or place.store)
+
+
+def _places(image: Image) -> tuple[str, ...]:
+    """Return what must not be written: all that the source is read from."""
+    if image.reader is not None:
+        return image.reader.locations
+    assert image.graph is not None  # by construction: one of the two is there
+    return graph_places(image.graph)
 
 
 def _attributes(image: Image, plan: PyramidPlan, place: store.Target) -> dict[str, Any]:
@@ -463,6 +501,10 @@ def downsample(
     >>> downsample(np.array([0, 1, 1, 1, 5], "uint8"), 2)
     array([0, 1, 5], dtype=uint8)
     """
+    if not hasattr(array, "dask") and not hasattr(array, "__array_namespace__"):
+        raise TypeError(
+            f"array must be a NumPy, CuPy or dask array, got {type(array).__name__}"
+        )
     check_dtype(np.dtype(str(array.dtype).rpartition(".")[2]))
     record = find_method(method)
     steps = list(factors) if isinstance(factors, Iterable) else [factors] * array.ndim

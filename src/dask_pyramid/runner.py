@@ -54,6 +54,8 @@ class _Pool(Protocol):
 
     def wait(self, pending: set[Any]) -> set[Any]: ...
 
+    def abandon(self, pending: set[Any]) -> None: ...
+
 
 def run_units(
     job: Job,
@@ -90,14 +92,18 @@ def run_units(
     started = time.perf_counter()
     total = job.plan.n_tasks
 
+    written = 0
+
     def report(receipt: Receipt) -> None:
+        nonlocal written
         receipts.append(receipt)
+        written += receipt.bytes
         if progress is not None:
             progress(
                 Progress(
                     done=len(receipts),
                     total=total,
-                    bytes_written=sum(r.bytes for r in receipts),
+                    bytes_written=written,
                     seconds=time.perf_counter() - started,
                 )
             )
@@ -138,13 +144,12 @@ def _drain(
 def _collect(
     pool: _Pool, pending: set[Any], report: Callable[[Receipt], None]
 ) -> set[Any]:
-    done = pool.wait(pending)
     try:
+        done = pool.wait(pending)
         for future in done:
             report(future.result())
     except BaseException:
-        for future in pending:
-            future.cancel()
+        pool.abandon(pending)
         raise
     return pending - done
 
@@ -170,6 +175,11 @@ class _Threads:
     def wait(self, pending: set[Any]) -> set[Any]:
         return futures.wait(pending, return_when=futures.FIRST_COMPLETED).done
 
+    def abandon(self, pending: set[Any]) -> None:
+        for future in pending:
+            future.cancel()
+        futures.wait(pending)
+
 
 class _Cluster:
     """Workers of a `distributed` cluster; blocks of a graph stay on them."""
@@ -186,8 +196,8 @@ class _Cluster:
         region = _region(job, unit)
         indices = self._blocks.blocks_of(region)
         missing = [index for index in indices if index not in self._made]
-        lazy = [self._blocks.delayed(index) for index in missing]
-        for index, block in zip(missing, self._client.compute(lazy), strict=True):
+        made = self._client.compute(self._blocks.lazy(missing))
+        for index, block in zip(missing, made, strict=True):
             self._made[index] = block
             self._left[index] = self._blocks.size_of(index)
         future = self._client.submit(
@@ -210,6 +220,13 @@ class _Cluster:
         from distributed import wait
 
         return set(wait(list(pending), return_when="FIRST_COMPLETED").done)
+
+    def abandon(self, pending: set[Any]) -> None:
+        from distributed import wait
+
+        # A task that runs cannot be stopped, and would go on to write after the error:
+        # the window is small, all of it is waited for.
+        wait(list(pending))
 
 
 def _region(job: Job, unit: Unit) -> Region:
@@ -278,10 +295,12 @@ def portable(image: Image) -> Image:
 
     A reader of an array in memory would send all of it with every task.
     """
-    if image.reader is None or image.reader.locations:
+    if not getattr(image.reader, "in_memory", False):
         return image
     import dask.array as da
 
+    assert image.reader is not None  # a graph is not in memory
     whole = tuple(slice(0, n) for n in image.shape)
-    blocks = da.from_array(image.reader.read(whole), chunks=image.block_shape())
+    pixels = image.reader.read(whole)
+    blocks = da.from_array(pixels, chunks=image.block_shape(), name=False)
     return replace(image, reader=None, graph=blocks)

@@ -29,13 +29,21 @@ from dask_pyramid.sources.zarr_arrays import (
     open_store,
     open_zarr_array,
     public_url,
+    store_place,
 )
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Region
     from dask_pyramid.plan import PyramidPlan
 
-__all__ = ["LevelWriter", "Target", "create", "open_target", "publish"]
+__all__ = [
+    "LevelWriter",
+    "Target",
+    "create",
+    "discard",
+    "open_target",
+    "publish",
+]
 
 _WORK = ".dask-pyramid"
 _MODES = ("w-", "w")
@@ -66,7 +74,7 @@ class Target:
         if not self.replaces:
             return self.location
         path = Path(self.location)
-        return str(path.with_name(f".{path.name}.replacement"))
+        return str(path.with_name(f".{path.name}.replacement-{self.run[:8]}"))
 
     def open(self) -> Any:
         """Return a zarr store, writable."""
@@ -186,7 +194,7 @@ def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Targe
     Parameters
     ----------
     target : path, URL or zarr store
-        A folder, an ``s3://``, ``gs://``, ``az://`` or ``http(s)://`` URL, or a store.
+        A folder, an ``s3://``, ``gs://`` or ``az://`` URL, or a zarr store.
     mode : {"w-", "w"}
         ``"w-"`` refuses whatever exists, ``"w"`` replaces a pyramid.
     sources : sequence of str
@@ -207,7 +215,7 @@ def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Targe
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
     if not isinstance(target, str | os.PathLike):
-        return _open_store_object(target, mode)
+        return _open_store_object(target, mode, sources)
     text = local_path(os.fspath(target))
     if not text:
         raise ValueError("target must be a path or URL, got an empty text")
@@ -269,21 +277,33 @@ def _open_folder(path: Path, mode: str) -> Target:
 
 
 def _open_url(url: str, mode: str) -> Target:
+    if url.startswith(("http://", "https://")):
+        raise ValueError(
+            f"target must be a folder or an s3, gs or az URL, got {public_url(url)!r}; "
+            "a web server takes no objects"
+        )
     target = Target(location=url)
     _check_store(target, mode)
     return target
 
 
-def _open_store_object(store: Any, mode: str) -> Target:
+def _open_store_object(store: Any, mode: str, sources: Sequence[str]) -> Target:
     from zarr.abc.store import Store
     from zarr.storage import LocalStore
 
     if isinstance(store, LocalStore):
-        return _open_folder(Path(os.path.realpath(store.root)), mode)
+        return open_target(store.root, mode=mode, sources=sources)
     if not isinstance(store, Store):
         raise TypeError(
             f"target must be a path, a URL or a zarr store, got {type(store).__name__}"
         )
+    if store_place(store) in sources:
+        raise ValueError(
+            f"target must not be the store of the source, got {store!r}; "
+            "a source is never modified"
+        )
+    if store.read_only:
+        raise ValueError(f"target must be writable, got {store!r}; open it so")
     target = Target(location="", store=store)
     _check_store(target, mode)
     return target
@@ -348,8 +368,6 @@ def create(target: Target, plan: PyramidPlan, compressors: Any = None) -> None:
     codecs = find_codecs(compressors, plan.version)
     _fill(zarr.create_group(MemoryStore(), zarr_format=_format(plan)), plan, codecs)
     if target.local:
-        if target.replaces:
-            shutil.rmtree(target.root, ignore_errors=True)
         Path(target.root).mkdir(parents=True, exist_ok=True)
     group = zarr.create_group(
         target.open(),
@@ -402,9 +420,18 @@ def publish(target: Target, attributes: Mapping[str, Any]) -> None:
         _swap(Path(target.root), Path(target.location))
 
 
+def discard(target: Target) -> None:
+    """Remove a replacement that has failed; the pyramid it was to replace stays.
+
+    What is unfinished at a new place is left, marked as such, for the user to look at.
+    """
+    if target.replaces:
+        shutil.rmtree(target.root, ignore_errors=True)
+
+
 def _swap(new: Path, old: Path) -> None:
     """Put a complete pyramid where the old one is; the old one goes last."""
-    aside = old.with_name(f".{old.name}.replaced-{uuid.uuid4().hex}")
+    aside = old.with_name(f".{old.name}.replaced-{uuid.uuid4().hex[:8]}")
     old.rename(aside)
     new.rename(old)
-    shutil.rmtree(aside)
+    shutil.rmtree(aside, ignore_errors=True)

@@ -17,7 +17,7 @@ import numpy as np
 from dask_pyramid.cost import ENCODE_BYTES, KERNEL_BYTES
 from dask_pyramid.geometry import Span, needed
 from dask_pyramid.image import DirectReader, Reader, Region
-from dask_pyramid.kernels import reduce_block
+from dask_pyramid.kernels import has_compiled, reduce_block
 from dask_pyramid.schedule import Move, capacities, stream
 
 if TYPE_CHECKING:
@@ -251,7 +251,9 @@ class _Run:
 
     def _strip(self, level: PassLevel, plane: int) -> int:
         """Return how many planes to make at a time, to keep intermediates small."""
-        if self.job.plan.compiled:
+        plan = self.job.plan
+        reduction = plan.reduction(level.level)
+        if plan.compiled and has_compiled(np.dtype(plan.dtype), reduction):
             return 2**62
         voxels = plane * math.prod(level.steps)
         return max(1, KERNEL_BYTES // (voxels * 8 * _GENERIC_COPIES))

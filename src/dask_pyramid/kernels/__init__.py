@@ -9,6 +9,7 @@ the choice between them never shows in the result.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +22,25 @@ if TYPE_CHECKING:
     from dask_pyramid.geometry import Span
     from dask_pyramid.methods import Reduction
 
-__all__ = ["load_compiled", "pays_to_compile", "reduce_block"]
+__all__ = ["has_compiled", "load_compiled", "pays_to_compile", "reduce_block"]
 
 # A fresh process takes 0.5 s to load numba and compiled code from its cache, and one
 # without a cache 5 s to compile; the generic kernels do 64 Mi voxels in that time.
 _COMPILE_VOXELS = 2**26
+
+_INTEGERS = frozenset("BHILQbhilq")
+_ARITHMETIC = frozenset("BHIbhifd")
+_COMPILED = {
+    "filter": _ARITHMETIC,
+    "mean": _ARITHMETIC,
+    "min": _INTEGERS | frozenset("fd"),
+    "max": _INTEGERS | frozenset("fd"),
+    "mode": _INTEGERS,
+    "median": _INTEGERS,
+}
+# Below this, window sums of 32-bit integers are exact in float64, and dividing them by
+# the count cannot move a value onto a tie.
+_FLOAT64_WINDOW = 2**19
 
 
 def pays_to_compile(n_voxels: int) -> bool:
@@ -42,6 +57,25 @@ def pays_to_compile(n_voxels: int) -> bool:
         The choice is one of speed only; the result is the same.
     """
     return n_voxels >= _COMPILE_VOXELS
+
+
+def has_compiled(dtype: np.dtype[Any], reduction: Reduction) -> bool:
+    """Return whether there is a compiled kernel; numba is not imported to know it.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Data type of the block.
+    reduction : Reduction
+        The reduction; outer axes (all but the last three) must have step 1.
+    """
+    return (
+        dtype.char in _COMPILED.get(reduction.kernel, ())
+        and dtype.isnative
+        and len(reduction.steps) >= 2
+        and all(step == 1 for step in reduction.steps[:-3])
+        and math.prod(reduction.steps) < _FLOAT64_WINDOW
+    )
 
 
 def load_compiled() -> None:
@@ -83,14 +117,14 @@ def reduce_block(
     Integers: `mean` is exact and rounds half to even. Filters accumulate axis by axis
     in float32 for data of 8 and 16 bits and in float64 above, then round half to even.
     """
-    if compiled and isinstance(block, np.ndarray):
+    host = compiled and isinstance(block, np.ndarray)
+    if host and has_compiled(block.dtype, reduction):
         from dask_pyramid.kernels import compiled as fast
 
-        if fast.supports(block, reduction):
-            if out is None:
-                out = np.empty([span.count for span in spans], block.dtype)
-            fast.reduce_block(block, reduction, spans, out=out)
-            return out
+        if out is None:
+            out = np.empty([span.count for span in spans], block.dtype)
+        fast.reduce_block(block, reduction, spans, out=out)
+        return out
     samples = generic.reduce_block(block, reduction, spans)
     if out is None:
         return samples

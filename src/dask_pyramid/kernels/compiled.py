@@ -22,48 +22,17 @@ from dask_pyramid.methods import AxisFilter, Reduction
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["reduce_block", "supports"]
+__all__ = ["reduce_block"]
 
 Array = np.ndarray[Any, Any]
 
-_INTEGERS = frozenset("BHILQbhilq")
-_ARITHMETIC = frozenset("BHIbhifd")
-_SUPPORTED = {
-    "filter": _ARITHMETIC,
-    "mean": _ARITHMETIC,
-    "min": _INTEGERS | frozenset("fd"),
-    "max": _INTEGERS | frozenset("fd"),
-    "mode": _INTEGERS,
-    "median": _INTEGERS,
-}
 # Input planes under one tile of rows: they are read from memory once, then from cache.
 _TILE_BYTES = 2**19
 # Below this, window sums of 8- and 16-bit integers are exact in float32, and dividing
 # them by the count cannot move a value onto a tie: sums stay below 2**24, and the
 # distance to a tie, 1 / (2 * 255), is more than half a unit of float32 at 2**16.
 _FLOAT32_WINDOW = 256
-# The same for 32-bit integers in float64.
-_FLOAT64_WINDOW = 2**19
 _IDENTITY = AxisFilter(step=1, gauss=(1.0,), box=True)
-
-
-def supports(block: Array, reduction: Reduction) -> bool:
-    """Return whether there is a compiled kernel for this block.
-
-    Parameters
-    ----------
-    block : numpy.ndarray
-        The block; outer axes (all but the last three) must have step 1.
-    reduction : Reduction
-        The reduction.
-    """
-    return (
-        block.dtype.char in _SUPPORTED.get(reduction.kernel, ())
-        and block.dtype.isnative
-        and block.ndim >= 2
-        and all(step == 1 for step in reduction.steps[:-3])
-        and math.prod(reduction.steps) < _FLOAT64_WINDOW
-    )
 
 
 def reduce_block(

@@ -135,9 +135,14 @@ def _in_storage_order(pixels: Any, order: tuple[int, ...]) -> Any:
 
 def _open(source: Any, axes: tuple[str, ...] | None) -> Opened:
     if isinstance(source, str | os.PathLike):
-        return _open_location(os.path.expanduser(os.fspath(source)), axes)
+        return _open_location(os.fspath(source), axes)
     if isinstance(source, Image):
         return _reopened(source)
+    if isinstance(source, np.ma.MaskedArray):
+        raise TypeError(
+            "source must be a plain array, got a masked one; say what masked voxels "
+            "are with source.filled(value)"
+        )
     if isinstance(source, np.ndarray):
         default_axes(source.ndim)
         return Opened(pixels=ArrayReader(source))

@@ -58,6 +58,11 @@ class ArrayReader:
         return (1,) * self._array.ndim
 
     @property
+    def in_memory(self) -> bool:
+        """Whether the pixels lie in this process: always."""
+        return True
+
+    @property
     def locations(self) -> tuple[str, ...]:
         """Nowhere, or the file of a memory map."""
         file = getattr(self._array, "filename", None)
@@ -112,6 +117,11 @@ class TransposedReader:
     def locations(self) -> tuple[str, ...]:
         """Real paths or URLs that are read."""
         return self._reader.locations
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pixels lie in this process."""
+        return bool(getattr(self._reader, "in_memory", False))
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Return the voxels of `region`, as a view of the block that was read."""

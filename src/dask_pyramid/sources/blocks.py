@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.image import Region
 
-__all__ = ["BlockReader"]
+__all__ = ["BlockReader", "is_persisted"]
 
 Index = tuple[int, ...]
 
@@ -46,6 +47,8 @@ class BlockReader:
         self.dtype = np.dtype(graph.dtype).newbyteorder("=")
         self.chunks = tuple(max(sizes) for sizes in graph.chunks)
         self.locations: tuple[str, ...] = ()
+        # Blocks that were persisted lie on a cluster: only its client can fetch them.
+        self._scheduler = None if is_persisted(graph) else "threads"
         self._blocks: dict[Index, Future[Any]] = {}
         self._left: dict[Index, int] = {}
         self._lock = threading.Lock()
@@ -104,10 +107,10 @@ class BlockReader:
         ]
         return list(itertools.product(*touched))
 
-    def delayed(self, index: Index) -> Any:
-        """Return one block as a delayed object."""
+    def lazy(self, indices: Sequence[Index]) -> list[Any]:
+        """Return blocks as dask arrays; computed together, they share what they use."""
         assert self._graph is not None  # only the process that has the graph asks
-        return self._graph.blocks[index].to_delayed().ravel()[0]
+        return [self._graph.blocks[index] for index in indices]
 
     def size_of(self, index: Index) -> int:
         """Return the number of voxels of a block."""
@@ -135,7 +138,7 @@ class BlockReader:
         import dask
 
         try:
-            blocks = dask.compute(*map(self.delayed, missing), scheduler="threads")
+            blocks = dask.compute(*self.lazy(missing), scheduler=self._scheduler)
         except BaseException as error:
             for index in missing:
                 self._blocks[index].set_exception(error)
@@ -148,3 +151,20 @@ class BlockReader:
             self._left[index] -= voxels
             if not self._left[index]:
                 del self._blocks[index], self._left[index]
+
+
+def is_persisted(graph: da.Array) -> bool:
+    """Whether blocks of a graph lie in the memory of a cluster already."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return False
+    layers = graph.dask.layers.values()
+    firsts = (
+        next(iter(layer.values()), None)
+        for layer in layers
+        if type(layer).__name__ == "MaterializedLayer"
+    )
+    return any(
+        isinstance(getattr(first, "value", first), distributed.Future)
+        for first in firsts
+    )

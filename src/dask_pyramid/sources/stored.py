@@ -77,4 +77,6 @@ def open_stored(location: Any) -> StoredPyramid:
                 labels=first.labels,
             )
         )
-    return StoredPyramid(levels=tuple(levels), method=found.type, location=place)
+    return StoredPyramid(
+        levels=tuple(levels), method=found.type, location=place or str(group.store)
+    )

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import numpy as np
 
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
 __all__ = [
     "ZarrReader",
     "is_url",
+    "lives_in_process",
     "local_path",
     "open_store",
     "open_zarr_array",
     "public_url",
     "reason",
+    "store_place",
 ]
 
 _ZARR_PIPELINE = "zarr.core.codec_pipeline.BatchedCodecPipeline"
@@ -57,12 +60,12 @@ def is_url(source: str) -> bool:
 
 
 def local_path(source: str) -> str:
-    """Return the path that a ``file://`` URL means; anything else as it is."""
+    """Return the path that a ``file://`` URL or ``~`` means, or the URL as it is."""
     if source.lower().startswith("file://"):
         from urllib.request import url2pathname
 
         return url2pathname(urlsplit(source).path)
-    return source
+    return source if is_url(source) else os.path.expanduser(source)
 
 
 def public_url(url: str) -> str:
@@ -83,6 +86,38 @@ def reason(error: Exception, location: str) -> str:
     if is_url(location) and public_url(location) != location.rstrip("/"):
         return type(error).__name__
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def store_place(store: object) -> str:
+    """Return a text that tells a store object from others of this process.
+
+    zarr opens read-only copies of a store, which share what holds the objects.
+    """
+    holder = getattr(store, "_store_dict", getattr(store, "store", store))
+    return f"store:{type(store).__name__}:{id(holder)}"
+
+
+def _folder_of(store: Any) -> str | None:
+    """Return the folder of a local store, zarr's or one of fsspec."""
+    from zarr.storage import FsspecStore, LocalStore
+
+    if isinstance(store, LocalStore):
+        return str(store.root)
+    if isinstance(store, FsspecStore):
+        system: Any = getattr(store.fs, "sync_fs", store.fs)
+        if "file" in system.protocol:
+            return str(store.path)
+    return None
+
+
+def lives_in_process(store: Any) -> bool:
+    """Whether what a store object holds is out of reach for other processes."""
+    from obstore.store import MemoryStore
+    from zarr.storage import FsspecStore, LocalStore, ObjectStore
+
+    if isinstance(store, ObjectStore):
+        return isinstance(store.store, MemoryStore)
+    return not isinstance(store, FsspecStore | LocalStore)
 
 
 def open_store(location: str, *, read_only: bool = True) -> Store:
@@ -213,12 +248,10 @@ class ZarrReader:
     """
 
     def __init__(self, store: Store | str | os.PathLike[str], path: str = "") -> None:
-        from zarr.storage import LocalStore
-
         self._store: Store | None = None
         self._location = ""
-        if isinstance(store, LocalStore):
-            store = str(store.root)
+        if not isinstance(store, str | os.PathLike):
+            store = _folder_of(store) or store
         if not isinstance(store, str | os.PathLike):
             self._store = store
         else:
@@ -262,8 +295,13 @@ class ZarrReader:
 
     @property
     def locations(self) -> tuple[str, ...]:
-        """Real path or URL of the array; none for a store in memory."""
-        return (self._where(),) if self._location else ()
+        """Real path or URL of the array, or the identity of the store object."""
+        return (self._where() if self._location else store_place(self._store),)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pixels lie in this process and cannot be read from another."""
+        return self._store is not None and lives_in_process(self._store)
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Return the voxels of `region`.
@@ -319,8 +357,11 @@ class ZarrReader:
         )
 
     def _fingerprint(self) -> object:
-        if not self._location or is_url(self._location):
+        if not self._location:
             return None
+        if is_url(self._location):
+            # What is behind a URL may have changed: nothing is shared between readers.
+            return uuid4().hex
         for name in ("zarr.json", ".zarray"):
             file = Path(self._location, self._path, name)
             if file.is_file():

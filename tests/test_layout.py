@@ -99,7 +99,7 @@ def test_shards_are_clamped_to_what_covers_the_level():
         (
             [8, 8, 8],
             None,
-            r"chunks must be a tuple .*got \[8, 8, 8\]; write \(8, 8, 8\)",
+            r"chunks must have at most one entry .*one extent by axis is a tuple",
         ),
         ([(8,) * 3] * 3, None, "chunks must have at most one entry .*2 levels, got 3"),
         (

@@ -49,3 +49,7 @@ def test_links_of_the_readme_lead_to_files():
     links = re.findall(r"\]\(((?!https?://)[^)#]+)", text)
     assert links
     assert all((ROOT / link).exists() for link in links)
+
+
+def test_the_readme_holds_no_placeholder():
+    assert not re.search("FIGURES|TODO|TBD", (ROOT / "README.md").read_text())

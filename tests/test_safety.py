@@ -163,3 +163,34 @@ def test_home_is_home_for_targets_too(tmp_path, monkeypatch):
     dp.write_pyramid(DATA, "~/a.zarr")
     assert (tmp_path / "a.zarr" / "zarr.json").exists()
     assert dp.open_pyramid("~/a.zarr").shapes[0] == DATA.shape
+
+
+def test_what_is_not_the_pyramid_is_never_replaced(tmp_path):
+    dp.write_pyramid(DATA, tmp_path / "a.zarr")
+    zarr.open_group(tmp_path / "a.zarr", mode="r+").create_group("labels")
+    with pytest.raises(FileExistsError, match="which also holds labels"):
+        dp.write_pyramid(DATA, tmp_path / "a.zarr", mode="w")
+    assert (tmp_path / "a.zarr" / "labels").exists()
+
+
+def test_a_list_of_numbers_is_by_level(tmp_path):
+    dp.write_pyramid(DATA, tmp_path / "a.zarr", chunks=[32, 16], scale_factors=[2, 4])
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    assert [group[str(k)].chunks[0] for k in range(3)] == [32, 16, 16]
+
+
+def test_an_absurd_factor_is_refused_at_once():
+    with pytest.raises(ValueError, match="scale_factors must be at most 32768"):
+        dp.plan_pyramid(DATA, scale_factors=[10**9])
+
+
+def test_codecs_that_zarr_refuses_are_named_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="compressors must be a name or codecs"):
+        dp.write_pyramid(DATA, tmp_path / "a.zarr", compressors=3)
+    assert not (tmp_path / "a.zarr").exists()
+
+
+def test_the_path_of_an_array_is_no_pyramid(tmp_path):
+    dp.write_pyramid(DATA, tmp_path / "a.zarr")
+    with pytest.raises(ValueError, match="got the array"):
+        dp.open_pyramid(tmp_path / "a.zarr" / "0")

@@ -132,9 +132,11 @@ def task_memory(sweep: Pass, budget: Budget) -> int:
     buffers = sum(p * c for p, c in zip(planes, cross, strict=True)) * budget.itemsize
     slab = min(sweep.slab, planes[0]) * cross[0] * budget.itemsize
     chunk = math.prod(budget.chunks) * budget.itemsize
-    reading = chunk if budget.direct else slab + chunk
+    # Decoding holds a chunk encoded and decoded, and half as much again (measured).
+    reading = chunk * 5 // 2 + (0 if budget.direct else slab)
     if budget.read_once:
-        reading = slab + _blocks(sweep, budget)
+        # A block and what it is computed from.
+        reading = slab + 3 * _blocks(sweep, budget)
     return buffers + max(reading, KERNEL_BYTES + slab // 2, _encoding(sweep, budget))
 
 

@@ -26,6 +26,10 @@ __all__ = [
 ]
 
 
+# Far beyond any pyramid; the taps of a filter grow with the factor.
+_MOST = 2**15
+
+
 def ceil_div(n: int, d: int) -> int:
     """Return ``n / d`` rounded up, in integers.
 
@@ -237,6 +241,8 @@ def _check_factor(factor: Any) -> int:
             f"scale_factors must be whole numbers of at least 1, got {factor!r}; "
             "2 halves every spatial axis, {'y': 2, 'x': 2} halves y and x"
         )
+    if whole > _MOST:
+        raise ValueError(f"scale_factors must be at most {_MOST}, got {factor!r}")
     return whole
 
 

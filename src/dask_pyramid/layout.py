@@ -212,15 +212,10 @@ def _by_level(value: Any, n_levels: int, *, name: str) -> list[Any]:
     """Spread a value over the levels; a list is by level, the last entry repeats."""
     if not isinstance(value, list):
         return [value] * n_levels
-    if value and all(isinstance(entry, Integral) for entry in value):
-        raise ValueError(
-            f"{name} must be a tuple by axis or a list of tuples by level, "
-            f"got {value!r}; write {tuple(value)!r} for one extent by axis"
-        )
     if not 1 <= len(value) <= n_levels:
         raise ValueError(
             f"{name} must have at most one entry for each of {n_levels} levels, "
-            f"got {len(value)}: {value!r}"
+            f"got {len(value)}: {value!r}; one extent by axis is a tuple"
         )
     return value + value[-1:] * (n_levels - len(value))
 

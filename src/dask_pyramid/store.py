@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid.compression import find_codecs
+from dask_pyramid.metadata import parse_multiscales
 from dask_pyramid.sources.stored import UNFINISHED
 from dask_pyramid.sources.zarr_arrays import (
     ZarrReader,
@@ -273,7 +274,25 @@ def _open_folder(path: Path, mode: str) -> Target:
             f"target must be a pyramid to be replaced, got {str(path)!r}, which is "
             "something else; remove it yourself or choose another name"
         )
+    others = sorted(_foreign(path))
+    if others:
+        raise FileExistsError(
+            f"target must hold nothing but a pyramid to be replaced, got "
+            f"{str(path)!r}, which also holds {', '.join(others[:4])}; move that away first"
+        )
     return Target(location=str(path), replaces=True)
+
+
+def _foreign(path: Path) -> set[str]:
+    """Return what lies in a pyramid's folder beside its levels and metadata."""
+    import zarr
+
+    names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
+    attributes = zarr.open_group(str(path), mode="r").attrs.asdict()
+    if UNFINISHED in attributes:
+        return {name for name in names - {"zarr.json"} if not name.isdigit()}
+    levels = parse_multiscales(attributes).datasets
+    return names - {"zarr.json"} - {level.path.split("/")[0] for level in levels}
 
 
 def _open_url(url: str, mode: str) -> Target:
@@ -289,10 +308,15 @@ def _open_url(url: str, mode: str) -> Target:
 
 def _open_store_object(store: Any, mode: str, sources: Sequence[str]) -> Target:
     from zarr.abc.store import Store
-    from zarr.storage import LocalStore
+    from zarr.storage import LocalStore, ZipStore
 
     if isinstance(store, LocalStore):
         return open_target(store.root, mode=mode, sources=sources)
+    if isinstance(store, ZipStore):
+        raise ValueError(
+            f"target must be a store whose objects can be replaced, got {store!r}; "
+            "write to a folder and zip that"
+        )
     if not isinstance(store, Store):
         raise TypeError(
             f"target must be a path, a URL or a zarr store, got {type(store).__name__}"
@@ -366,7 +390,14 @@ def create(target: Target, plan: PyramidPlan, compressors: Any = None) -> None:
     from zarr.storage import MemoryStore
 
     codecs = find_codecs(compressors, plan.version)
-    _fill(zarr.create_group(MemoryStore(), zarr_format=_format(plan)), plan, codecs)
+    rehearsal = zarr.create_group(MemoryStore(), zarr_format=_format(plan))
+    try:
+        _fill(rehearsal, plan, codecs)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"compressors must be a name or codecs that zarr takes for version "
+            f"{plan.version}, got {compressors!r}: {error}"
+        ) from error
     if target.local:
         Path(target.root).mkdir(parents=True, exist_ok=True)
     group = zarr.create_group(

@@ -34,6 +34,7 @@ class StoredPyramid:
 def open_stored(location: Any) -> StoredPyramid:
     """Open all levels of an OME-Zarr image; see `dask_pyramid.open_pyramid`."""
     import zarr
+    from zarr.errors import ContainsArrayError
 
     by_path = isinstance(location, str | os.PathLike)
     place = local_path(os.fspath(location)) if by_path else ""
@@ -43,6 +44,11 @@ def open_stored(location: Any) -> StoredPyramid:
         store = open_store(place) if by_path else location
         try:
             group = zarr.open_group(store, mode="r")
+        except ContainsArrayError as error:
+            raise ValueError(
+                f"a pyramid must be an OME-Zarr group, got the array "
+                f"{place or store!r}; open the group that holds it"
+            ) from error
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"a pyramid must be an OME-Zarr group, got {place or store!r}, where "

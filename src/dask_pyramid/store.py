@@ -278,7 +278,8 @@ def _open_folder(path: Path, mode: str) -> Target:
     if others:
         raise FileExistsError(
             f"target must hold nothing but a pyramid to be replaced, got "
-            f"{str(path)!r}, which also holds {', '.join(others[:4])}; move that away first"
+            f"{str(path)!r}, which also holds {', '.join(others[:4])}; "
+            "move that away first"
         )
     return Target(location=str(path), replaces=True)
 

@@ -465,5 +465,9 @@ def _swap(new: Path, old: Path) -> None:
     """Put a complete pyramid where the old one is; the old one goes last."""
     aside = old.with_name(f".{old.name}.replaced-{uuid.uuid4().hex[:8]}")
     old.rename(aside)
-    new.rename(old)
+    try:
+        new.rename(old)
+    except BaseException:
+        aside.rename(old)
+        raise
     shutil.rmtree(aside, ignore_errors=True)

@@ -93,9 +93,14 @@ def test_ctrl_c_publishes_nothing_and_tells_how_to_start_again(tmp_path):
     noise = np.random.default_rng(1).integers(0, 2**16, (128, 512, 512), "uint16")
     tifffile.imwrite(source, noise)
     arguments = ("write", source, target, "--shards", "none", "--workers", "1")
+    # Ctrl-C is ignored by what a script starts in the background, as tests may be.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from dask_pyramid.cli import main; main()"
+    )
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "dask_pyramid.cli", *map(str, arguments)),
+            *(sys.executable, "-c", code, *map(str, arguments)),
             *("--compressor", "gzip", "--memory-limit", "300MiB"),
         ],
         stdout=subprocess.PIPE,

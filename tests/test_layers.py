@@ -15,6 +15,7 @@ ORDER = """
     axes multiscales omero limits drawing tables options device
     geometry methods layout schedule passes superblocks
     kernels.generic kernels.compiled kernels cost strategy levels image metadata
+    provenance
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
     sources.ome_zarr
     sources.tiff_metadata sources.tiff sources.planes sources sources.stored

@@ -14,7 +14,7 @@ ROOT = Path(dask_pyramid.__file__).parent
 ORDER = """
     axes multiscales omero limits drawing tables options device
     geometry methods layout schedule passes superblocks
-    kernels.generic kernels.compiled kernels cost strategy levels image metadata
+    kernels.generic kernels.compiled kernels cost strategy levels windows image metadata
     provenance
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
     sources.ome_zarr
@@ -72,6 +72,7 @@ WITHOUT_NUMPY = {
     "strategy",
     "superblocks",
     "tables",
+    "windows",
 }
 # Loaded only when they are needed: these modules are loaded by name by nobody else.
 AT_THE_TOP = {("kernels.compiled", "numba"), ("cli", "click")}

@@ -101,20 +101,22 @@ class PyramidPlan:
 
     @property
     def bytes_written(self) -> int:
-        """Bytes of all levels, raw."""
-        return sum(level.size for level in self.levels) * self.itemsize
+        """Bytes of all that is written, raw."""
+        written = (level.size for sweep in self.passes for level in sweep.levels)
+        return sum(written) * self.itemsize
 
     @property
     def n_objects(self) -> int:
-        """Number of storage objects of all levels."""
-        return sum(level.n_objects for level in self.levels)
+        """Number of storage objects that are written."""
+        return sum(level.n_objects for sweep in self.passes for level in sweep.levels)
 
     @property
     def decode_amplification(self) -> float:
         """Chunks of the source decoded for each chunk that it has."""
         if self.source_graph:
             return 1.0
-        decoded, total = decoded_chunks(self.passes[0], self.source_chunks)
+        first = self.passes[0]
+        decoded, total = decoded_chunks(first, self._chunks(first))
         return decoded / total
 
     @property

@@ -184,8 +184,15 @@ class _Run:
         """Follow the moves; return the number of voxels written."""
         act = {"read": self._read, "reduce": self._reduce, "write": self._write}
         return sum(
-            act[move.kind](move) for move in stream(self.lanes, slab=self.sweep.slab)
+            act[move.kind](move)
+            for move in stream(self.lanes, slab=self.sweep.slab)
+            if self._matters(move)
         )
+
+    def _matters(self, move: Move) -> bool:
+        """Whether there is a voxel: windows of levels may differ along other axes."""
+        boxes = self.owns if move.kind == "write" else self.needs
+        return all(start < stop for start, stop in boxes[move.lane])
 
     def _box(self, boxes: Sequence[tuple[int, int]], start: int, stop: int) -> Region:
         """Return a region with the range along the axis of streaming replaced."""

@@ -15,11 +15,12 @@ ORDER = """
     axes multiscales omero limits drawing tables options device
     geometry methods layout schedule passes superblocks
     kernels.generic kernels.compiled kernels cost strategy levels windows image metadata
-    provenance
+    amended provenance
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
     sources.ome_zarr
     sources.tiff_metadata sources.tiff sources.planes sources sources.stored
-    compression plan graph store units runner progress report info figure pyramid cli
+    existing compression plan growth graph store units runner progress report info
+    figure pyramid cli
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -46,6 +47,7 @@ ALLOWED = {
     "tqdm": {"progress"},
     "zarr": {
         "compression",
+        "existing",
         "info",
         "sources.graphs",
         "sources.ome_zarr",

@@ -22,11 +22,11 @@ from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.limits import RUNTIME_BYTES, default_workers, parse_memory
 from dask_pyramid.metadata import VERSIONS
 from dask_pyramid.methods import Method, Reduction, Sigma, find_method
-from dask_pyramid.passes import Pass, Units
+from dask_pyramid.passes import Part, Pass, Units
 from dask_pyramid.sources import open_image
 from dask_pyramid.strategy import Terms, choose_passes
 
-__all__ = ["Level", "PyramidPlan", "plan_pyramid"]
+__all__ = ["Level", "PyramidPlan", "find_image_method", "make_plan", "plan_pyramid"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,6 @@ class PyramidPlan:
         record = asdict(self)
         record["method"] = self.method.name
         for level, entry in zip(self.levels, record["levels"], strict=True):
-            entry["path"] = level.path
             entry["n_objects"] = level.n_objects
         for sweep, entry in zip(self.passes, record["passes"], strict=True):
             entry["grid"] = sweep.grid
@@ -245,9 +244,8 @@ def plan_pyramid(
     [(60, 300, 300), (30, 150, 150), (15, 75, 75), (8, 38, 38)]
     """
     image = open_image(image)
-    record = _method_for(image, method)
+    record = find_image_method(image, method)
     _check_version(version, shards)
-    limit = parse_memory(memory_limit)
     levels = make_levels(
         image,
         record,
@@ -255,17 +253,67 @@ def plan_pyramid(
         chunks=chunks,
         shards=False if version == "0.4" else shards,
     )
-    sigmas = _sigmas(record, sigma, image.axes)
+    return make_plan(
+        image,
+        levels,
+        method=record,
+        sigma=sigma,
+        version=version,
+        memory_limit=memory_limit,
+        workers=workers,
+    )
+
+
+def make_plan(
+    image: Image,
+    levels: tuple[Level, ...],
+    *,
+    method: Method,
+    sigma: Sigma,
+    version: str,
+    memory_limit: int | str | None,
+    workers: int | None,
+    parts: Sequence[Part] | None = None,
+) -> PyramidPlan:
+    """Return the plan of levels that are known.
+
+    Parameters
+    ----------
+    image : Image
+        Level 0.
+    levels : tuple of Level
+        All levels.
+    method : Method
+        How they are reduced.
+    sigma, version, memory_limit, workers
+        As for `plan_pyramid`.
+    parts : sequence of Part, optional
+        What of each level is to be written, whole objects; by default all.
+
+    Returns
+    -------
+    PyramidPlan
+        With passes that fit.
+
+    Raises
+    ------
+    ValueError
+        As `plan_pyramid`.
+    """
+    limit = parse_memory(memory_limit)
+    sigmas = spread_sigma(method, sigma, image.axes)
     reductions = [
-        record.reduction(level.steps, axes=image.axes, sigma=sigmas) for level in levels
+        method.reduction(level.steps, axes=image.axes, sigma=sigmas) for level in levels
     ]
     wanted = default_workers() if workers is None else _whole(workers, "workers")
-    passes, n_workers = _fitting(image, levels, reductions, limit=limit, wanted=wanted)
+    passes, n_workers = _fitting(
+        image, levels, reductions, limit=limit, wanted=wanted, parts=parts
+    )
     return PyramidPlan(
         axes=image.axes,
         unit=image.unit,
         dtype=image.dtype.name,
-        method=record,
+        method=method,
         sigma=sigmas,
         version=version,
         levels=levels,
@@ -279,7 +327,14 @@ def plan_pyramid(
     )
 
 
-def _method_for(image: Image, method: str | Method | None) -> Method:
+def find_image_method(image: Image, method: str | Method | None) -> Method:
+    """Return the record of a method, by default that for the kind of image.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method, or it invents values of labels.
+    """
     if method is None:
         method = "mode" if image.labels or image.dtype.kind == "b" else "gaussian"
     record = find_method(method)
@@ -309,7 +364,7 @@ def _whole(value: Any, name: str) -> int:
     return int(value)
 
 
-def _sigmas(
+def spread_sigma(
     method: Method, sigma: Any, axes: tuple[str, ...]
 ) -> tuple[float | None, ...] | None:
     """Check sigma against a step that reduces every axis; keep what was asked for."""
@@ -331,6 +386,7 @@ def _fitting(
     *,
     limit: int,
     wanted: int,
+    parts: Sequence[Part] | None,
 ) -> tuple[tuple[Pass, ...], int]:
     """Return passes that fit, for as many workers as there is memory for."""
     memory = 0
@@ -345,6 +401,7 @@ def _fitting(
                 read_once=image.reader is None,
             ),
             stream_axis=image.stream_axis,
+            parts=parts,
         )
         passes, memory = choose_passes(levels, reductions, terms)
         if passes is not None:

@@ -158,6 +158,7 @@ def open_zarr_array(
     *,
     mode: Literal["r", "r+"] = "r",
     in_place: bool = False,
+    shape: tuple[int, ...] | None = None,
 ) -> zarr.Array[Any]:
     """Open an array so that codecs use one thread for each read.
 
@@ -172,6 +173,8 @@ def open_zarr_array(
     in_place : bool
         Whether a local array may be written in place, where a killed write leaves a
         torn object; `zarrs` does so, zarr does not.
+    shape : tuple of int, optional
+        Extent to open it with, for an array that is growing.
 
     Returns
     -------
@@ -193,7 +196,11 @@ def open_zarr_array(
         if fast and _zarrs_can(store, path):
             pipelines.insert(0, _ZARRS_PIPELINE)
         with zarr.config.set(_settings(pipelines[0])):
-            return zarr.open_array(store, path=path, mode=mode)
+            array = zarr.open_array(store, path=path, mode=mode)
+            if shape is None or shape == array.shape:
+                return array
+            metadata = {**array.metadata.to_dict(), "shape": shape}
+            return zarr.Array.from_dict(array.store_path, metadata)
 
 
 def _settings(pipeline: str, *, strict: bool = False) -> dict[str, Any]:
@@ -245,9 +252,17 @@ class ZarrReader:
         A `LocalStore` is kept as its path, any other store as it is.
     path : str
         Path of the array within `store`.
+    shape : tuple of int, optional
+        Extent to read it with, for an array that is growing.
     """
 
-    def __init__(self, store: Store | str | os.PathLike[str], path: str = "") -> None:
+    def __init__(
+        self,
+        store: Store | str | os.PathLike[str],
+        path: str = "",
+        *,
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
         self._store: Store | None = None
         self._location = ""
         if not isinstance(store, str | os.PathLike):
@@ -260,6 +275,7 @@ class ZarrReader:
                 location if is_url(location) else os.path.realpath(location)
             )
         self._path = path.strip("/")
+        self._extent = shape
         self._stamp = self._fingerprint()
         self._array: zarr.Array[Any] | None = None
         array = self._open()
@@ -276,7 +292,7 @@ class ZarrReader:
 
     def __dask_tokenize__(self) -> object:
         place = self._location or id(self._store)
-        return type(self).__name__, place, self._path, self._stamp
+        return type(self).__name__, place, self._path, self._stamp, self._extent
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -371,10 +387,13 @@ class ZarrReader:
     def _open(self) -> zarr.Array[Any]:
         if self._store is not None:
             if self._array is None:
-                self._array = open_zarr_array(self._store, self._path)
+                self._array = open_zarr_array(
+                    self._store, self._path, shape=self._extent
+                )
             return self._array
-        key = self._location, self._path, self._stamp
+        key = self._location, self._path, self._stamp, self._extent
         array: zarr.Array[Any] = _arrays.get(
-            key, lambda: open_zarr_array(self._location, self._path)
+            key,
+            lambda: open_zarr_array(self._location, self._path, shape=self._extent),
         )
         return array

@@ -178,14 +178,27 @@ class LevelRecord:
         tally.sums[...] = sums.reshape(tally.sums.shape)
         return tally
 
-    def counted(self, tally: Tally) -> dict[str, Any]:
-        """Return the fields that a tally decides, for `dataclasses.replace`."""
-        return {
-            "grid": tally.grid,
-            "objects": tally.objects,
-            "bytes": tally.bytes,
-            "checksums": tuple(int(s) for s in tally.sums.ravel()),
-        }
+    @classmethod
+    def counted_from(
+        cls,
+        tally: Tally,
+        *,
+        path: str,
+        factors: tuple[int, ...],
+        steps: tuple[int, ...],
+        parent: int | None,
+    ) -> LevelRecord:
+        """Return the record of a level whose objects a tally has counted."""
+        return cls(
+            path=path,
+            factors=factors,
+            steps=steps,
+            parent=parent,
+            grid=tally.grid,
+            objects=tally.objects,
+            bytes=tally.bytes,
+            checksums=tuple(int(s) for s in tally.sums.ravel()),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.provenance import LevelRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from dask_pyramid.passes import Part
 
 __all__ = ["Journal"]

@@ -120,6 +120,12 @@ class Tally:
         at = tuple(i // g for i, g in zip(index, self.group, strict=True))
         self.sums[at] = (int(self.sums[at]) + by) % 2**32
 
+    def include(self, other: Tally) -> None:
+        """Add what another tally of the same level has counted."""
+        self.sums += other.sums  # modulo 2**32
+        self.objects += other.objects
+        self.bytes += other.bytes
+
     def extended(self, grid: Sequence[int]) -> Tally:
         """Return the same tally for a level that has grown.
 
@@ -178,14 +184,27 @@ class LevelRecord:
         tally.sums[...] = sums.reshape(tally.sums.shape)
         return tally
 
-    def counted(self, tally: Tally) -> dict[str, Any]:
-        """Return the fields that a tally decides, for `dataclasses.replace`."""
-        return {
-            "grid": tally.grid,
-            "objects": tally.objects,
-            "bytes": tally.bytes,
-            "checksums": tuple(int(s) for s in tally.sums.ravel()),
-        }
+    @classmethod
+    def counted_from(
+        cls,
+        tally: Tally,
+        *,
+        path: str,
+        factors: tuple[int, ...],
+        steps: tuple[int, ...],
+        parent: int | None,
+    ) -> LevelRecord:
+        """Return the record of a level whose objects a tally has counted."""
+        return cls(
+            path=path,
+            factors=factors,
+            steps=steps,
+            parent=parent,
+            grid=tally.grid,
+            objects=tally.objects,
+            bytes=tally.bytes,
+            checksums=tuple(int(s) for s in tally.sums.ravel()),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values."""

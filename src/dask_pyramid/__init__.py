@@ -18,6 +18,8 @@ _HOMES = {
     "Progress": "runner",
     "Pyramid": "pyramid",
     "PyramidPlan": "plan",
+    "add_levels": "extend",
+    "append": "extend",
     "build_pyramid": "pyramid",
     "downsample": "pyramid",
     "finish_pyramid": "pyramid",
@@ -26,6 +28,7 @@ _HOMES = {
     "plan_pyramid": "plan",
     "prepare_pyramid": "pyramid",
     "run_units": "pyramid",
+    "update_pyramid": "extend",
     "write_pyramid": "pyramid",
 }
 
@@ -37,6 +40,8 @@ __all__ = [
     "Pyramid",
     "PyramidPlan",
     "__version__",
+    "add_levels",
+    "append",
     "build_pyramid",
     "downsample",
     "finish_pyramid",
@@ -45,10 +50,12 @@ __all__ = [
     "plan_pyramid",
     "prepare_pyramid",
     "run_units",
+    "update_pyramid",
     "write_pyramid",
 ]
 
 if TYPE_CHECKING:
+    from dask_pyramid.extend import add_levels, append, update_pyramid
     from dask_pyramid.image import Image
     from dask_pyramid.methods import METHODS, Method
     from dask_pyramid.plan import PyramidPlan, plan_pyramid

@@ -23,6 +23,7 @@ def with_levels(
     datasets: Sequence[Dataset],
     *,
     version: str,
+    kept: int = 1,
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the attributes of an image with these levels.
@@ -32,9 +33,11 @@ def with_levels(
     attributes : mapping
         Attributes of the group, which has `multiscales`.
     datasets : sequence of Dataset
-        All levels; an entry of a path that is there already stays as it is.
+        All levels.
     version : str
         Version of OME-Zarr.
+    kept : int
+        Number of levels whose entries stay as they are.
     about : mapping, optional
         `type` and `metadata`, if they are to be replaced.
 
@@ -55,14 +58,11 @@ def with_levels(
     """
     changed = copy.deepcopy(dict(attributes))
     entry = changed.get("ome", changed)["multiscales"][0]
-    present = {level["path"]: level for level in entry["datasets"]}
+    first = entry["datasets"][:kept]
     scale, offset = common_transformation(entry, len(datasets[0].scale), version)
-    entry["datasets"] = [
-        present.get(dataset.path)
-        or dataset_entry(
-            _before(dataset, scale, offset), version, like=entry["datasets"][0]
-        )
-        for dataset in datasets
+    entry["datasets"] = first + [
+        dataset_entry(_before(dataset, scale, offset), version, like=first[0])
+        for dataset in datasets[kept:]
     ]
     entry.update(about or {})
     return changed

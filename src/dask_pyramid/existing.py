@@ -64,6 +64,8 @@ class Existing:
     """Standard deviation that was asked for."""
     provenance: Provenance | None
     """The record of its making, if there is one."""
+    named: bool
+    """Whether level 0 names its dimensions, or is of a version that does not."""
 
     def factors(self) -> list[dict[str, int]]:
         """Return the factors of all levels but level 0, by axis.
@@ -134,7 +136,9 @@ def level_path(first: str, number: int) -> str:
     return str(number)
 
 
-def read_existing(group: Any, place: str, **given: Any) -> Existing:
+def read_existing(
+    group: Any, place: str, *, resumed: bool = False, **given: Any
+) -> Existing:
     """Read what a group holds: an OME-Zarr image, or one array.
 
     Parameters
@@ -143,6 +147,8 @@ def read_existing(group: Any, place: str, **given: Any) -> Existing:
         The group.
     place : str
         Its path or URL, for readers that travel; empty for a store object.
+    resumed : bool
+        Whether a call is repeated, that has perhaps made an image of the group.
     **given
         Keyword arguments of `open_image`, for a group that says nothing itself.
 
@@ -161,7 +167,7 @@ def read_existing(group: Any, place: str, **given: Any) -> Existing:
     if not isinstance(ome, Mapping) or "multiscales" not in ome:
         return _bare(group, place, attributes, given)
     said = sorted(name for name, value in given.items() if value is not None)
-    if said:
+    if said and not resumed:
         raise ValueError(
             f"{said[0]} must not be given for an OME-Zarr image, got "
             f"{given[said[0]]!r}; what the image says is kept"
@@ -186,7 +192,14 @@ def read_existing(group: Any, place: str, **given: Any) -> Existing:
         method=method,
         sigma=sigma,
         provenance=record,
+        named=_is_named(arrays[0]),
     )
+
+
+def _is_named(array: Any) -> bool:
+    # "the dimension names MUST be ... the axes" (arrays, 0.5, 0.6); Zarr v2 has none.
+    is_v2 = array.metadata.zarr_format == 2
+    return is_v2 or bool(array.metadata.dimension_names)
 
 
 def _check_version(found: Multiscales) -> None:
@@ -221,6 +234,7 @@ def _bare(
         method=None,
         sigma=None,
         provenance=None,
+        named=_is_named(array),
     )
 
 

@@ -84,7 +84,7 @@ def grow(growth: Growth, execution: Execution) -> None:
 
 def _check_unchanged(growth: Growth) -> None:
     """Refuse a store that was written between the look at it and the lock."""
-    attributes = targets.read_attributes(growth.target.open())
+    attributes = targets.open_group(growth.target).attrs.asdict()
     journal = ledger.read_journal(growth.target)
     if journal != growth.found or attributes != growth.existing.attributes:
         raise OSError(
@@ -97,24 +97,27 @@ def _begin(growth: Growth) -> tuple[Growth, Books]:
     """Put the journal, make room and create arrays; return what is done already."""
     target, journal, found = growth.target, growth.journal, growth.found
     resumes = found is not None and found.fingerprint == journal.fingerprint
+    # Level 0 may have been written again after an update was killed.
+    if not resumes or journal.verb == "update_pyramid":
+        ledger.clear_receipts(target)
     if resumes and found is not None:
         _log.info("going on with %s of %s", journal.verb, target)
-        growth = replace(growth, journal=found, plan=_stored_plan(found, growth.plan))
+        growth = replace(growth, journal=found, plan=_stored_plan(growth, found))
     else:
-        ledger.clear_receipts(target)
         ledger.put_journal(target, journal)
     _remove(growth)
     publication.create_levels(target, growth.plan, growth.compressors)
-    if not resumes:
-        return growth, Books(growth.plan)
     return growth, ledger.load_books(target, growth.plan, journal.fingerprint)
 
 
-def _stored_plan(found: Journal, plan: PyramidPlan) -> PyramidPlan:
+def _stored_plan(growth: Growth, found: Journal) -> PyramidPlan:
     """Return the plan whose units have receipts, within the limits of today."""
-    if not plan.passes:
+    plan = growth.plan
+    try:
+        stored = PyramidPlan.from_json(found.plan)
+    except ValueError:  # a method of the user's own is not stored
+        ledger.clear_receipts(growth.target)
         return plan
-    stored = PyramidPlan.from_json(found.plan)
     return stored.limited(workers=plan.workers, memory_limit=plan.memory_limit)
 
 
@@ -124,13 +127,15 @@ def _remove(growth: Growth) -> None:
     if not journal.remove:
         return
     if existing.published:
-        first = existing.levels[0]
         attributes = with_levels(
             existing.attributes,
-            [_dataset(first)],
+            [_dataset(existing.levels[0])],
             version=existing.version,
+            kept=1,
         )
-        attributes.pop(KEY, None)
+        record = existing.provenance
+        if record is not None:
+            attributes[KEY] = replace(record, levels=record.levels[:1]).to_json()
         publication.put_attributes(growth.target, attributes)
     publication.remove_levels(growth.target, journal.remove)
     ledger.put_journal(growth.target, replace(journal, remove=()))
@@ -237,9 +242,10 @@ def base_records(
     Cost: what will be replaced is read once, undecoded.
     """
     record = existing.provenance
-    known = {} if record is None else {level.path: level for level in record.levels}
     stored = {level.path for level in existing.levels}
-    if record is None or not stored <= set(known):
+    levels = () if record is None else record.levels
+    known = {level.path: level for level in levels if level.path in stored}
+    if set(known) != stored:
         return (None,) * len(plan.levels)
     records = []
     for level, part in zip(plan.levels, _written_parts(plan), strict=True):
@@ -299,7 +305,11 @@ def _attributes(
     datasets = [_dataset(level) for level in plan.levels]
     if existing.published:
         attributes = with_levels(
-            existing.attributes, datasets, version=plan.version, about=_about(growth)
+            existing.attributes,
+            datasets,
+            version=plan.version,
+            kept=len(growth.journal.before),
+            about=_about(growth),
         )
     else:
         attributes = {**existing.attributes, **_fresh(growth, datasets)}
@@ -319,10 +329,10 @@ def _dataset(level: Any) -> metadata.Dataset:
 
 def _about(growth: Growth) -> dict[str, Any] | None:
     """Return `type` and `metadata` if all coarser levels were made here."""
-    existing, plan = growth.existing, growth.plan
-    if len(plan.levels) == len(existing.levels):
+    plan, n_kept = growth.plan, len(growth.journal.before)
+    if len(plan.levels) == n_kept:
         return None  # nothing is said anew
-    if len(existing.levels) > 1 and existing.method is None:
+    if n_kept > 1 and growth.existing.method is None:
         return None  # some are of another tool
     return {"type": plan.method.name, "metadata": method_record(plan)}
 

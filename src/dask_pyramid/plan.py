@@ -82,7 +82,10 @@ class PyramidPlan:
     @property
     def task_memory(self) -> int:
         """Bytes that one task holds at most."""
-        return max(task_memory(sweep, self._budget(sweep)) for sweep in self.passes)
+        return max(
+            (task_memory(sweep, self._budget(sweep)) for sweep in self.passes),
+            default=0,
+        )
 
     @property
     def peak_memory(self) -> int:
@@ -107,6 +110,8 @@ class PyramidPlan:
             If not one unit fits.
         """
         limit = parse_memory(memory_limit)
+        if not self.passes:
+            return self
         fitting = (limit - RUNTIME_BYTES) // self.task_memory
         if fitting < 1:
             raise ValueError(

@@ -184,6 +184,16 @@ class LevelRecord:
         tally.sums[...] = sums.reshape(tally.sums.shape)
         return tally
 
+    def extended(self, grid: Sequence[int]) -> LevelRecord:
+        """Return the same record for a level that has grown."""
+        return LevelRecord.counted_from(
+            self.tally().extended(grid),
+            path=self.path,
+            factors=self.factors,
+            steps=self.steps,
+            parent=self.parent,
+        )
+
     @classmethod
     def counted_from(
         cls,

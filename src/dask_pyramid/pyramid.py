@@ -358,22 +358,11 @@ def _order(
 ) -> writing.Order:
     """Check all that can be checked before anything is written."""
     opened = open_image(image, **reading)
-    place = targets.open_target(target, mode=mode, sources=_places(opened))
+    place = targets.open_target(target, mode=mode, sources=image_places(opened))
     planning = dict(planning)
-    if client is not None:
-        if planning["workers"] is not None:
-            raise ValueError(
-                f"workers must not be given with a client, got {planning['workers']!r};"
-                " the client has its own"
-            )
-        if place.store is not None and lives_in_process(place.store):
-            raise ValueError(
-                f"target must be in reach of the workers of the client, got {place}; "
-                "use a path or a URL"
-            )
-        client, planning["workers"], planning["memory_limit"] = runner.connect(
-            client, planning["memory_limit"]
-        )
+    client, planning["workers"], planning["memory_limit"] = connected(
+        place, client, planning["workers"], planning["memory_limit"]
+    )
     plan = plan_pyramid(opened, **planning)
     if plan.dtype in _REFUSED:
         warnings.warn(
@@ -390,7 +379,32 @@ def _order(
     )
 
 
-def _places(image: Image) -> tuple[str, ...]:
+def connected(
+    place: targets.Target, client: Any, workers: int | None, memory_limit: Any
+) -> tuple[Any, int | None, Any]:
+    """Return a client with its number of threads and memory; all as it is without.
+
+    Raises
+    ------
+    ValueError
+        If its workers cannot reach the target, or their number is given.
+    """
+    if client is None:
+        return None, workers, memory_limit
+    if workers is not None:
+        raise ValueError(
+            f"workers must not be given with a client, got {workers!r}; the client has "
+            "its own"
+        )
+    if place.store is not None and lives_in_process(place.store):
+        raise ValueError(
+            f"target must be in reach of the workers of the client, got {place}; "
+            "use a path or a URL"
+        )
+    return runner.connect(client, memory_limit)
+
+
+def image_places(image: Image) -> tuple[str, ...]:
     """Return what must not be written: all that the source is read from."""
     if image.reader is not None:
         return image.reader.locations

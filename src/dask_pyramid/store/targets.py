@@ -37,6 +37,7 @@ __all__ = [
     "Target",
     "has_job",
     "open_existing",
+    "open_group",
     "open_target",
     "read_attributes",
     "release",
@@ -211,6 +212,13 @@ def open_existing(target: Any, *, sources: Sequence[str] = ()) -> Target:
             "finished; write_pyramid with mode='a' goes on with it"
         )
     return replace(place, state="complete")
+
+
+def open_group(target: Target) -> Any:
+    """Open the group of an existing image to read it, past consolidated metadata."""
+    import zarr
+
+    return zarr.open_group(target.open(), mode="r", use_consolidated=False)
 
 
 def _existing_place(target: Any, sources: Sequence[str]) -> Target:

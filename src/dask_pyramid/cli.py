@@ -175,7 +175,13 @@ _PROGRESS = click.option(
     default=None,
     help="Show a bar on standard error.  [default: if that is a terminal]",
 )
-_MACHINE = _LAYOUT[-2:]
+_METHOD, _LEVELS, _MACHINE = _LAYOUT[:2], _LAYOUT[:5], _LAYOUT[-2:]
+_SCHEDULER = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Run on the workers of this dask scheduler (tcp://host:8786).  [default: "
+    "threads of this process]",
+)
 
 _DEBUG = click.option(
     "-v", "--debug", is_flag=True, help="Show the traceback of an error."
@@ -220,12 +226,7 @@ def main() -> None:
     "same job, w replaces a pyramid.",
 )
 @_BREAK_LOCK
-@click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    help="Run on the workers of this dask scheduler (tcp://host:8786).  [default: "
-    "threads of this process]",
-)
+@_SCHEDULER
 @_PROGRESS
 @_DEBUG
 def write(
@@ -306,6 +307,72 @@ def finish(store: str, *, debug: bool, **given: Any) -> None:
         click.echo(str(dp.finish_pyramid(store, **given)))
 
 
+_GROWTH = (*_MACHINE, _BREAK_LOCK, _SCHEDULER, _PROGRESS, _DEBUG)
+
+
+@main.command("add-levels")
+@click.argument("store", metavar="STORE")
+@_with(*_READING, *_LEVELS, _COMPRESSOR)
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Remove all levels but level 0 and make them anew.",
+)
+@_with(*_GROWTH)
+def add_levels(store: str, **given: Any) -> None:
+    """Add the coarser levels that the image in STORE lacks; level 0 is only read.
+
+    STORE is an OME-Zarr image, by whatever tool, or a group that holds one array.
+    """
+    _grow(dp.add_levels, store, **given)
+
+
+@main.command()
+@click.argument("store", metavar="STORE")
+@click.option(
+    "--region",
+    metavar="RANGES",
+    required=True,
+    callback=_read(options.region),
+    help="Voxels of level 0 that have changed, by axis: z=0:16,y=512:,x=0:100. An axis "
+    "that is not named is taken whole.",
+)
+@_with(*_METHOD, *_GROWTH)
+def update(store: str, **given: Any) -> None:
+    """Compute again what depends on a region of level 0 that has changed."""
+    _grow(dp.update_pyramid, store, **given)
+
+
+@main.command()
+@click.argument("store", metavar="STORE")
+@click.argument("source", metavar="IN")
+@click.option(
+    "--axis",
+    default="t",
+    show_default=True,
+    help="Axis along which the pyramid grows.",
+)
+@click.option("--axes", metavar="AXES", help="Names of the dimensions of IN.")
+@_with(*_METHOD, *_GROWTH)
+def append(store: str, source: str, **given: Any) -> None:
+    """Append the image IN behind the pyramid in STORE, to all its levels."""
+    _grow(dp.append, store, source, **given)
+
+
+def _grow(
+    verb: Callable[..., Any],
+    *places: str,
+    scheduler: str | None,
+    debug: bool,
+    **given: Any,
+) -> None:
+    try:
+        with _reported(debug), _connected(scheduler) as client:
+            click.echo(str(verb(*places, client=client, **given)))
+    except KeyboardInterrupt:
+        _stop(places[0], again="give the same command")
+
+
 @main.command()
 @click.argument("store", metavar="STORE")
 @_with(_JSON, _DEBUG)
@@ -322,10 +389,9 @@ def info(store: str, *, as_json: bool, debug: bool) -> None:
         click.echo(_json(found) if as_json else info_text(found))
 
 
-def _stop(target: str) -> NoReturn:
+def _stop(target: str, again: str = "give the same command with --mode a") -> NoReturn:
     click.echo(
-        f"Interrupted: nothing was published at {target}; to go on, give the same "
-        "command with --mode a",
+        f"Interrupted: nothing was published at {target}; to go on, {again}",
         err=True,
     )
     # What zarr's event loop has left undone is no news now.

@@ -131,8 +131,8 @@ def add_levels(
         unit=unit,
         name=name,
     )
-    if found is not None and _is_published(found, existing):
-        growing.settle(target, existing, found)
+    if found is not None and _is_listed(found, existing):
+        growing.settle(target, existing, found, break_lock=break_lock)
         existing, found = _read(target), None
     client, workers, memory_limit = connected(target, client, workers, memory_limit)
     _check_pending(target, found, "add_levels")
@@ -165,6 +165,8 @@ def add_levels(
                 stacklevel=2,
             )
         growing.grow(growth, Execution(progress=progress, break_lock=break_lock))
+    else:
+        growing.tidy(target, break_lock=break_lock)
     return open_pyramid(target.location or target.store)
 
 
@@ -292,6 +294,9 @@ def update_pyramid(
     existing = _read_published(target)
     client, workers, memory_limit = connected(target, client, workers, memory_limit)
     _check_pending(target, found, "update_pyramid")
+    if found is not None and found.published:
+        growing.settle(target, existing, found, break_lock=break_lock)
+        found = None
     part = parse_region(region, existing.image.shape, existing.image.axes)
     execution = Execution(progress=progress, break_lock=break_lock)
     if found is None or found.region is None:
@@ -419,7 +424,7 @@ def append(
     growth = _appended(target, existing, opened, axis, found, source, options)
     if found is not None and found.fingerprint != growth.journal.fingerprint:
         if _has_grown(existing, found):
-            growing.settle(target, existing, found)
+            growing.settle(target, existing, found, break_lock=break_lock)
             existing, found = _read_published(target), None
             growth = _appended(target, existing, opened, axis, found, source, options)
         else:
@@ -535,8 +540,8 @@ def _read_published(target: Target) -> Existing:
     return existing
 
 
-def _is_published(found: Journal, existing: Existing) -> bool:
-    """Whether the levels that were added are listed: only cleaning up is left."""
+def _is_listed(found: Journal, existing: Existing) -> bool:
+    """Whether readers see the levels that were added: little or nothing is left."""
     wanted = {level["path"] for level in found.plan.get("levels", ())}
     return (
         found.verb == "add_levels"

@@ -23,8 +23,9 @@ from dask_pyramid.plan import PyramidPlan
 from dask_pyramid.progress import progress_callback
 from dask_pyramid.provenance import KEY, LevelRecord, Provenance, Tally
 from dask_pyramid.receipts import ABSENT, Books, object_grid
-from dask_pyramid.store import ledger, publication, targets
+from dask_pyramid.store import ledger, objects, publication, targets
 from dask_pyramid.store.locks import Lock
+from dask_pyramid.store.writers import WORK
 from dask_pyramid.units import Job
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from dask_pyramid.store.targets import Target
     from dask_pyramid.writing import Execution
 
-__all__ = ["Growth", "base_records", "grow", "settle"]
+__all__ = ["Growth", "base_records", "grow", "settle", "tidy"]
 
 _log = logging.getLogger("dask_pyramid")
 
@@ -76,10 +77,23 @@ def grow(growth: Growth, execution: Execution) -> None:
         target.open_for_lock(), str(target), break_lock=execution.break_lock
     ) as lock:
         _check_unchanged(growth)
+        if _is_done(growth):
+            ledger.clear_work(target)
+            return
         growth, books = _begin(growth)
         _run(growth, books, execution)
         lock.check()
         _publish(growth, books)
+
+
+def _is_done(growth: Growth) -> bool:
+    """Whether this very growth was killed when nothing but cleaning up was left."""
+    found = growth.found
+    return (
+        found is not None
+        and found.published
+        and found.fingerprint == growth.journal.fingerprint
+    )
 
 
 def _check_unchanged(growth: Growth) -> None:
@@ -163,7 +177,9 @@ def _run(growth: Growth, books: Books, execution: Execution) -> None:
             targets.release(growth.target)
 
 
-def settle(target: Target, existing: Existing, found: Journal) -> None:
+def settle(
+    target: Target, existing: Existing, found: Journal, *, break_lock: bool
+) -> None:
     """End a growth whose levels are all there, but whose attributes are not.
 
     Raises
@@ -171,16 +187,19 @@ def settle(target: Target, existing: Existing, found: Journal) -> None:
     OSError
         If an object is missing.
     """
-    plan = PyramidPlan.from_json(found.plan)
-    growth = Growth(
-        journal=found,
-        found=found,
-        plan=plan,
-        image=existing.image,
-        existing=existing,
-        target=target,
-    )
-    with Lock(target.open_for_lock(), str(target)) as lock:
+    with Lock(target.open_for_lock(), str(target), break_lock=break_lock) as lock:
+        if found.published:
+            ledger.clear_work(target)
+            return
+        plan = PyramidPlan.from_json(found.plan)
+        growth = Growth(
+            journal=found,
+            found=found,
+            plan=plan,
+            image=existing.image,
+            existing=existing,
+            target=target,
+        )
         books = ledger.load_books(target, plan, found.fingerprint)
         if not books.complete:
             raise OSError(
@@ -190,6 +209,13 @@ def settle(target: Target, existing: Existing, found: Journal) -> None:
             )
         lock.check()
         _publish(growth, books)
+
+
+def tidy(target: Target, *, break_lock: bool) -> None:
+    """Remove what a call that was killed at its very end has left."""
+    if next(objects.list_sizes(target.open(), WORK), None) is not None:
+        with Lock(target.open_for_lock(), str(target), break_lock=break_lock):
+            ledger.clear_work(target)
 
 
 def _publish(growth: Growth, books: Books) -> None:
@@ -202,6 +228,7 @@ def _publish(growth: Growth, books: Books) -> None:
     for level in reversed(plan.levels):
         publication.put_extent(target, level)
     publication.put_attributes(target, _attributes(growth, tallies, books))
+    ledger.put_journal(target, replace(growth.journal, published=True))
     ledger.clear_work(target)
 
 

@@ -42,6 +42,8 @@ class Journal:
     """Arrays that are to be removed before anything is written."""
     region: Part | None = None
     """What has changed of level 0."""
+    published: bool = False
+    """Whether all is done but cleaning up, for which receipts go first."""
 
     @property
     def fingerprint(self) -> str:
@@ -76,6 +78,7 @@ class Journal:
                 ),
                 remove=tuple(map(str, record["remove"])),
                 region=_region(record["region"]),
+                published=bool(record["published"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(

@@ -594,11 +594,14 @@ def test_levels_grow_on_the_workers_of_a_client(tmp_path):
     array = values((9, 40, 41), "uint16")
     options = {"scale_factors": [2, 4], "chunks": 8, "shards": False}
     with (
+        warnings.catch_warnings(),
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
+        # Tornado and asyncio warn of what they do to each other when a cluster stops.
+        warnings.simplefilter("ignore")
         dp.write_pyramid(array[:5], tmp_path / "a", **{**options, "scale_factors": []})
         dp.add_levels(tmp_path / "a", scale_factors=[2, 4], client=client)
         dp.append(tmp_path / "a", array[5:], "z", client=client)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
 import dask_pyramid as dp
-from dask_pyramid.extend import _read
+from dask_pyramid.existing import read_existing
 from dask_pyramid.geometry import needed
 from dask_pyramid.provenance import read_provenance
 from dask_pyramid.store import targets
@@ -51,6 +51,11 @@ def records(place):
     record = read_provenance(attributes(place))
     assert record is not None
     return record.levels
+
+
+def stored(place):
+    target = targets.open_existing(place)
+    return read_existing(targets.open_group(target), target.location)
 
 
 def overwrite(place, region, pixels):
@@ -97,7 +102,7 @@ def fresh(tmp_path_factory):
 
 
 @given(case=layouts(), data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_added_levels_are_those_of_one_write(fresh, case, data):
     _, version, options, array = case
     folder = fresh()
@@ -112,7 +117,7 @@ def test_added_levels_are_those_of_one_write(fresh, case, data):
 
 
 @given(case=layouts(), data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_an_updated_pyramid_is_that_of_the_changed_image(fresh, case, data):
     shape, version, options, array = case
     folder = fresh()
@@ -134,7 +139,7 @@ def test_an_updated_pyramid_is_that_of_the_changed_image(fresh, case, data):
 
 
 @given(case=layouts(), data=st.data())
-@settings(max_examples=20)
+@settings(max_examples=15)
 def test_what_is_appended_in_parts_is_what_is_written_at_once(fresh, case, data):
     shape, version, options, array = case
     axis = data.draw(st.integers(0, len(shape) - 1))
@@ -145,10 +150,10 @@ def test_what_is_appended_in_parts_is_what_is_written_at_once(fresh, case, data)
     with small_world():
         dp.write_pyramid(parts[0], folder / "g", version=version, **options)
         # A shard is cut to a small level: the whole is written as its part is.
-        stored = _read(targets.open_existing(folder / "g")).levels
+        levels = stored(folder / "g").levels
         layout = dict(options)
         if options["shards"]:
-            layout["shards"] = [level.shards for level in stored]
+            layout["shards"] = [level.shards for level in levels]
         for part in parts[1:]:
             dp.append(folder / "g", part, name, workers=1)
         dp.write_pyramid(array, folder / "w", version=version, **layout)
@@ -157,7 +162,7 @@ def test_what_is_appended_in_parts_is_what_is_written_at_once(fresh, case, data)
 
 def dirty_objects(place, region):
     """Return the objects of each level that may depend on a region, one by one."""
-    existing = _read(targets.open_existing(place))
+    existing = stored(place)
     levels = existing.as_levels(existing.method)
     dirty = [np.zeros(levels[0].shape, bool)]
     dirty[0][region] = True
@@ -593,18 +598,22 @@ def test_levels_grow_on_the_workers_of_a_client(tmp_path):
     distributed = pytest.importorskip("distributed")
     array = values((9, 40, 41), "uint16")
     options = {"scale_factors": [2, 4], "chunks": 8, "shards": False}
-    with (
-        warnings.catch_warnings(),
-        distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        # Tornado and asyncio warn of what they do to each other when a cluster stops.
+    # Tornado and asyncio warn of what they do to each other when a cluster stops.
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dp.write_pyramid(array[:5], tmp_path / "a", **{**options, "scale_factors": []})
-        dp.add_levels(tmp_path / "a", scale_factors=[2, 4], client=client)
-        dp.append(tmp_path / "a", array[5:], "z", client=client)
+        with (
+            distributed.LocalCluster(
+                n_workers=1,
+                threads_per_worker=2,
+                processes=True,
+                dashboard_address=None,
+            ) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            some = {**options, "scale_factors": []}
+            dp.write_pyramid(array[:5], tmp_path / "a", **some)
+            dp.add_levels(tmp_path / "a", scale_factors=[2, 4], client=client)
+            dp.append(tmp_path / "a", array[5:], "z", client=client)
     dp.write_pyramid(array, tmp_path / "w", **options)
     assert_same(tmp_path / "a", tmp_path / "w")
 

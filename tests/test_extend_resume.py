@@ -116,7 +116,7 @@ def test_growth_that_is_stopped_anywhere_goes_on_to_the_same_bytes(grown, tmp_pa
     verb, folder, wanted, writes = grown
     assert writes > 20
     # All of the beginning and of the end, and some of the many objects between.
-    points = {*range(6), *range(6, writes - 14, 7), *range(writes - 14, writes)}
+    points = {*range(4), *range(4, writes - 12, 9), *range(writes - 12, writes)}
     for point in sorted(points):
         place = tmp_path / str(point)
         shutil.copytree(folder / "before", place)
@@ -127,26 +127,18 @@ def test_growth_that_is_stopped_anywhere_goes_on_to_the_same_bytes(grown, tmp_pa
             ):
                 grow(verb, place)
             check_readable(verb, place)
-            if verb == "append" and point > 0 and len(read(place)[0]) == 5:
-                # It was published, and only the journal tells that it is done.
-                journal = place / ".dask-pyramid" / "growth.json"
-                if not journal.exists():
-                    assert content_of_levels(place) == levels_of(wanted)
-                    continue
+            journal = place / ".dask-pyramid" / "growth.json"
+            if verb == "append" and not journal.exists() and len(read(place)[0]) == 5:
+                # It is done, and whoever repeats the call appends once more.
+                found = content(place)
+                assert {key: found[key] for key in wanted} == wanted
+                continue
             grow(verb, place, break_lock=True)
         assert content(place) == wanted, point
 
 
 def read(place):
     return [level.compute() for level in dp.open_pyramid(place).levels]
-
-
-def levels_of(files):
-    return {key: data for key, data in files.items() if not key.startswith(".")}
-
-
-def content_of_levels(place):
-    return levels_of(content(place))
 
 
 def check_readable(verb, place):

@@ -22,7 +22,8 @@ ORDER = """
     existing sources.identity compression plan growth journal grey receipts jobs
     attributes graph
     store.objects store.writers store.locks store.targets store.ledger
-    store.publication store units runner progress report info figure writing growing
+    store.publication store units runner progress report info figure writing
+    accounts intents growing
     pyramid extend cli
 """.split()
 
@@ -34,7 +35,7 @@ UPWARDS = {
 }
 
 # Who uses the package as a whole: for its version, or its public names.
-VERSIONED = ("attributes", "cli", "extend", "growing", "jobs", "pyramid")
+VERSIONED = ("accounts", "attributes", "cli", "intents", "jobs", "pyramid")
 
 # Third parties: where they may be named at all. NumPy may be everywhere but in the
 # modules of plain integers.

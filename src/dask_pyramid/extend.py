@@ -6,34 +6,27 @@ Everything here is a few lines over the modules that do the work.
 from __future__ import annotations
 
 import dataclasses
-import json
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid import __version__, growing, runner
-from dask_pyramid.existing import Existing, read_existing
-from dask_pyramid.growth import parse_region, plan_appended, plan_levels, plan_updated
-from dask_pyramid.jobs import differences
-from dask_pyramid.journal import Journal
+from dask_pyramid import growing, runner
+from dask_pyramid.growth import parse_region, plan_levels, plan_updated
+from dask_pyramid.intents import added, appended, look, superseding, updated
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.pyramid import Pyramid, connected, image_places, open_pyramid
-from dask_pyramid.receipts import object_grid
 from dask_pyramid.sources import open_image
-from dask_pyramid.sources.identity import identify, public_source
-from dask_pyramid.sources.zarr_arrays import ZarrReader
-from dask_pyramid.store import ledger, publication, targets
+from dask_pyramid.sources.identity import identify
+from dask_pyramid.store import targets
 from dask_pyramid.writing import Execution
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dask_pyramid.existing import Existing
     from dask_pyramid.image import Image
     from dask_pyramid.methods import Method, Sigma
-    from dask_pyramid.passes import Part
-    from dask_pyramid.plan import PyramidPlan
-    from dask_pyramid.store.targets import Target
 
 __all__ = ["add_levels", "append", "update_pyramid"]
 
@@ -121,23 +114,15 @@ def add_levels(
     """
     tune_malloc()
     target = targets.open_existing(store)
-    found = ledger.read_journal(target)
-    existing = _read(
-        target,
-        found,
-        axes=axes,
-        scale=scale,
-        translation=translation,
-        unit=unit,
-        name=name,
+    site = look(
+        target, axes=axes, scale=scale, translation=translation, unit=unit, name=name
     )
-    if found is not None and _is_listed(found, existing):
-        growing.settle(target, existing, found, break_lock=break_lock)
-        existing, found = _read(target), None
+    if site.is_listed:
+        site = growing.settle(site, break_lock=break_lock)
+    site.check("add_levels", published=False)
     client, workers, memory_limit = connected(target, client, workers, memory_limit)
-    _check_pending(target, found, "add_levels")
     plan, n_kept = plan_levels(
-        existing,
+        site.existing,
         method=method,
         sigma=sigma,
         scale_factors=scale_factors,
@@ -147,87 +132,21 @@ def add_levels(
         workers=workers,
         replaces=replace,
     )
-    growth = _added(
-        target,
-        existing,
-        found,
-        plan=plan,
-        n_kept=n_kept,
-        replaces=replace,
-        compressors=compressors,
-        client=client,
-    )
-    if plan.passes or found is not None:
-        if not existing.named:
+    growth = added(site, plan, n_kept=n_kept, replaces=replace, compressors=compressors)
+    if plan.passes or site.found is not None:
+        if not site.existing.named:
             warnings.warn(
                 f"level 0 of {target} does not name its dimensions, as OME-Zarr "
-                f"{existing.version} wants; it is left as it is",
+                f"{site.existing.version} wants; it is left as it is",
                 stacklevel=2,
             )
-        growing.grow(growth, Execution(progress=progress, break_lock=break_lock))
+        growing.grow(
+            dataclasses.replace(growth, client=client),
+            Execution(progress=progress, break_lock=break_lock),
+        )
     else:
         growing.tidy(target, break_lock=break_lock)
     return open_pyramid(target.location or target.store)
-
-
-def _added(
-    target: Target,
-    existing: Existing,
-    found: Journal | None,
-    *,
-    plan: PyramidPlan,
-    n_kept: int,
-    replaces: bool,
-    compressors: Any,
-    client: Any,
-) -> growing.Growth:
-    """Return the growth that adds levels; nothing is written."""
-    stays = dataclasses.replace(existing, levels=existing.levels[:n_kept])
-    removed = [level.path for level in existing.levels[n_kept:]]
-    if found is not None and replaces:
-        removed += [level["path"] for level in found.plan["levels"][1:]]
-    journal = Journal(
-        verb="add_levels",
-        parameters=_parameters(
-            plan,
-            codecs=publication.codecs_json(plan, compressors),
-            stamp=public_source(existing.image).get("stamp"),
-        ),
-        plan=_plain(plan.to_json()) if plan.passes else {},
-        before=tuple(level.shape for level in stays.levels),
-        records=growing.base_records(target, stays, plan),
-        remove=tuple(dict.fromkeys(removed)),
-    )
-    if found is None or found.fingerprint != journal.fingerprint:
-        if found is not None and not replaces:
-            raise ValueError(
-                f"add_levels must go on with what an interrupted one has begun at "
-                f"{target}, got other levels: "
-                f"{differences(found.parameters, journal.parameters)}; replace=True "
-                "removes that and starts again"
-            )
-        taken = {level.path for level in plan.levels[n_kept:]} - set(removed)
-        _check_free(target, taken)
-    return growing.Growth(
-        journal=journal,
-        found=found,
-        plan=plan,
-        image=existing.image,
-        existing=existing,
-        target=target,
-        compressors=compressors,
-        client=client,
-    )
-
-
-def _check_free(target: Target, paths: set[str]) -> None:
-    group = targets.open_group(target)
-    taken = sorted(path for path in paths if path in group)
-    if taken:
-        raise FileExistsError(
-            f"level {taken[0]!r} must be a new name in {target}, got something that "
-            "the multiscales do not list; remove it yourself"
-        )
 
 
 def update_pyramid(
@@ -290,53 +209,31 @@ def update_pyramid(
     """
     tune_malloc()
     target = targets.open_existing(store)
-    found = ledger.read_journal(target)
-    existing = _read_published(target)
+    site = look(target)
+    site.check("update_pyramid")
+    if site.found is not None and site.found.published:
+        site = growing.settle(site, break_lock=break_lock)
     client, workers, memory_limit = connected(target, client, workers, memory_limit)
-    _check_pending(target, found, "update_pyramid")
-    if found is not None and found.published:
-        growing.settle(target, existing, found, break_lock=break_lock)
-        found = None
-    part = parse_region(region, existing.image.shape, existing.image.axes)
-    execution = Execution(progress=progress, break_lock=break_lock)
-    if found is None or found.region is None:
-        parts = [part]
-    else:  # what an interrupted call has left half done comes first
-        parts = list(dict.fromkeys([found.region, part]))
-    for one in parts:
+    image = site.existing.image
+    regions = [parse_region(region, image.shape, image.axes)]
+    if site.found is not None and site.found.region is not None:
+        # What an interrupted call has left half done comes first.
+        regions = list(dict.fromkeys([site.found.region, *regions]))
+    for part in regions:
         plan = plan_updated(
-            existing,
-            one,
+            site.existing,
+            part,
             method=method,
             sigma=sigma,
             memory_limit=memory_limit,
             workers=workers,
         )
-        growth = _updated(target, existing, plan, one, client=client)
-        growing.grow(growth, execution)
-        existing = _read_published(target)
+        growing.grow(
+            dataclasses.replace(updated(site, plan, part), client=client),
+            Execution(progress=progress, break_lock=break_lock),
+        )
+        site = look(target)
     return open_pyramid(target.location or target.store)
-
-
-def _updated(
-    target: Target, existing: Existing, plan: PyramidPlan, region: Part, *, client: Any
-) -> growing.Growth:
-    return growing.Growth(
-        journal=Journal(
-            verb="update_pyramid",
-            parameters=_parameters(plan, region=region),
-            plan=_plain(plan.to_json()) if plan.passes else {},
-            before=tuple(level.shape for level in existing.levels),
-            records=growing.base_records(target, existing, plan),
-            region=region,
-        ),
-        found=ledger.read_journal(target),
-        plan=plan,
-        image=existing.image,
-        existing=existing,
-        target=target,
-        client=client,
-    )
 
 
 def append(
@@ -405,12 +302,11 @@ def append(
     ((2, 200, 200), (2, 100, 100))
     """
     tune_malloc()
-    target = targets.open_existing(store)
-    found = ledger.read_journal(target)
-    existing = _read_published(target)
-    _check_pending(target, found, "append")
-    opened = _continuation(image, axes, existing)
-    target = targets.open_existing(store, sources=image_places(opened))
+    site = look(targets.open_existing(store))
+    site.check("append")
+    opened = _continuation(image, axes, site.existing)
+    target = site.target
+    targets.open_existing(store, sources=image_places(opened))  # what is not its source
     client, workers, memory_limit = connected(target, client, workers, memory_limit)
     source = identify(opened)
     if client is not None:
@@ -421,14 +317,14 @@ def append(
         "memory_limit": memory_limit,
         "workers": workers,
     }
-    growth = _appended(target, existing, opened, axis, found, source, options)
-    if found is not None and found.fingerprint != growth.journal.fingerprint:
-        if _has_grown(existing, found):
-            growing.settle(target, existing, found, break_lock=break_lock)
-            existing, found = _read_published(target), None
-            growth = _appended(target, existing, opened, axis, found, source, options)
-        else:
-            growth = _superseding(growth, found)
+    growth = appended(site, opened, axis, source=source, options=options)
+    if site.found is None or site.found.fingerprint == growth.journal.fingerprint:
+        pass
+    elif site.has_grown:
+        site = growing.settle(site, break_lock=break_lock)
+        growth = appended(site, opened, axis, source=source, options=options)
+    else:
+        growth = superseding(growth)
     growing.grow(
         dataclasses.replace(growth, client=client),
         Execution(progress=progress, break_lock=break_lock),
@@ -444,146 +340,3 @@ def _continuation(
     if axes is None and plain and image.ndim == existing.image.ndim:
         axes = existing.image.axes
     return open_image(image, axes=axes)
-
-
-def _appended(
-    target: Target,
-    existing: Existing,
-    image: Image,
-    axis: str,
-    found: Journal | None,
-    source: Mapping[str, Any],
-    options: Mapping[str, Any],
-) -> growing.Growth:
-    """Return the growth that appends an image; nothing is written."""
-    before = existing
-    if found is not None:
-        before = _as_before(target, existing, found)
-    plan, joined = plan_appended(before, image, axis, **options)
-    shapes = tuple(level.shape for level in before.levels)
-    return growing.Growth(
-        journal=Journal(
-            verb="append",
-            parameters=_parameters(plan, axis=axis, before=shapes, image=source),
-            plan=_plain(plan.to_json()),
-            before=shapes,
-            records=growing.base_records(target, before, plan),
-        ),
-        found=found,
-        plan=plan,
-        image=joined,
-        existing=existing,
-        target=target,
-    )
-
-
-def _as_before(target: Target, existing: Existing, found: Journal) -> Existing:
-    """Return what was stored before an append that was killed."""
-    levels = tuple(
-        dataclasses.replace(level, shape=shape)
-        for level, shape in zip(existing.levels, found.before, strict=True)
-    )
-    place = target.store if target.store is not None else target.location
-    reader = ZarrReader(place, levels[0].path, shape=levels[0].shape)
-    image = dataclasses.replace(existing.image, reader=reader)
-    return dataclasses.replace(existing, levels=levels, image=image)
-
-
-def _has_grown(existing: Existing, found: Journal) -> bool:
-    """Whether level 0 has its new extent: all is written but the attributes."""
-    return existing.levels[0].shape != found.before[0]
-
-
-def _superseding(growth: growing.Growth, found: Journal) -> growing.Growth:
-    """Return an append that writes all that another one has begun.
-
-    Raises
-    ------
-    ValueError
-        If something of the other one would be left.
-    """
-    begun = [tuple(level["shape"]) for level in found.plan["levels"]]
-    wanted = [level.shape for level in growth.plan.levels]
-    axis = growth.journal.parameters["axis"]
-    covers = axis == found.parameters["axis"] and all(
-        n >= m
-        for shape, other in zip(wanted, begun, strict=True)
-        for n, m in zip(shape, other, strict=True)
-    )
-    if not covers:
-        raise ValueError(
-            f"append must go on with what an interrupted one has begun, which ends at "
-            f"{begun[0]!r} along {found.parameters['axis']!r}, got an image that ends "
-            f"at {wanted[0]!r} along {axis!r}; append the same image, or a longer one"
-        )
-    records = tuple(
-        None if record is None else record.extended(object_grid(growth.plan, number))
-        for number, record in enumerate(found.records)
-    )
-    journal = dataclasses.replace(growth.journal, records=records)
-    return dataclasses.replace(growth, journal=journal)
-
-
-def _read(target: Target, found: Journal | None = None, **given: Any) -> Existing:
-    """Read what is stored; of what is given nothing counts once it is published."""
-    group = targets.open_group(target)
-    return read_existing(group, target.location, resumed=found is not None, **given)
-
-
-def _read_published(target: Target) -> Existing:
-    existing = _read(target)
-    if not existing.published:
-        raise ValueError(
-            f"target must be an OME-Zarr image, got {target}, a group without "
-            "'multiscales'; add_levels makes it one"
-        )
-    return existing
-
-
-def _is_listed(found: Journal, existing: Existing) -> bool:
-    """Whether readers see the levels that were added: little or nothing is left."""
-    wanted = {level["path"] for level in found.plan.get("levels", ())}
-    return (
-        found.verb == "add_levels"
-        and not found.remove
-        and existing.published
-        and wanted == {level.path for level in existing.levels}
-    )
-
-
-def _check_pending(target: Target, found: Journal | None, verb: str) -> None:
-    if found is not None and found.verb != verb:
-        region = f" of region {found.region!r}" if found.region else ""
-        raise ValueError(
-            f"{verb} must wait for the {found.verb}{region} that was interrupted at "
-            f"{target}; run that again first"
-        )
-
-
-def _parameters(plan: PyramidPlan, **more: Any) -> dict[str, Any]:
-    """Return all that the stored bytes depend on, as it will be read back."""
-    found = {
-        "program": __version__,
-        "method": plan.method.name,
-        "sigma": plan.sigma,
-        "version": plan.version,
-        "dtype": plan.dtype,
-        "levels": {
-            level.path: {
-                "shape": level.shape,
-                "factors": level.factors,
-                "scale": level.scale,
-                "translation": level.translation,
-                "chunks": level.chunks,
-                "shards": level.shards,
-            }
-            for level in plan.levels
-        },
-        **more,
-    }
-    plain: dict[str, Any] = _plain(found)
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
     from dask_pyramid.image import Image, Reader
     from dask_pyramid.passes import Part, Range
 
-__all__ = [
-    "parse_region",
-    "plan_appended",
-    "plan_levels",
-    "plan_updated",
-]
+__all__ = ["parse_region", "plan_appended", "plan_levels", "plan_updated"]
 
 # The chunks of level 0 are kept for further levels if they hold at most this.
 _CHUNK_BYTES = 2**23
@@ -192,7 +187,9 @@ def plan_updated(
     """
     record, sigmas = _stored_method(existing, method, sigma)
     levels = existing.as_levels(record)
-    parts = _dependent(existing.image, levels, record, sigmas, region)
+    parts = _dependent(
+        existing.image, levels, method=record, sigma=sigmas, region=region
+    )
     return make_plan(
         existing.image,
         levels,
@@ -263,16 +260,21 @@ def plan_appended(
         version=existing.version,
         memory_limit=memory_limit,
         workers=workers,
-        parts=_dependent(joined, levels, record, sigmas, region),
+        parts=_dependent(joined, levels, method=record, sigma=sigmas, region=region),
     )
     return plan, joined
 
 
 def _dependent(
-    image: Image, levels: Sequence[Level], record: Method, sigma: Sigma, region: Part
+    image: Image,
+    levels: Sequence[Level],
+    *,
+    method: Method,
+    sigma: Sigma,
+    region: Part,
 ) -> list[Part]:
     reductions = [
-        record.reduction(level.steps, axes=image.axes, sigma=sigma) for level in levels
+        method.reduction(level.steps, axes=image.axes, sigma=sigma) for level in levels
     ]
     parts = dependent_parts(levels, reductions, region)
     return [

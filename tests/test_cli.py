@@ -358,7 +358,6 @@ def test_a_stored_image_grows_on_the_command_line(tmp_path, small):
         (("update", "{}", "--region", "z=1"), 2, "must be a range, such as 0:16"),
         (("update", "{}"), 2, "Missing option '--region'"),
         (("update", "{}", "--region", "t=0:1"), 1, "region must name axes"),
-        (("append", "{}", "{}"), 1, "axis must be one of the pyramid's"),
         (("append", "{}", "{}", "--axis", "z"), 1, "target must not be the source"),
         (("add-levels", "{}", "--factors", "3"), 1, "must be the one that is asked"),
         (("add-levels", "none"), 1, "must be a Zarr group to grow"),

@@ -157,6 +157,7 @@ def test_every_option_reaches_python(monkeypatch):
         "mode": "w",
         "workers": 3,
         "progress": False,
+        "retries": 2,
         "client": None,
     }
 
@@ -170,7 +171,7 @@ def test_defaults_are_those_of_python(monkeypatch):
         "workers progress client".split()
     )
     expected |= {"scale_factors": "auto", "compressors": "blosc"}
-    assert found == expected | {"version": "0.5", "mode": "w-"}
+    assert found == expected | {"version": "0.5", "mode": "w-", "retries": 2}
 
 
 def test_choices_are_those_of_python():

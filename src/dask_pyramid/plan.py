@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from dask_pyramid import superblocks
 from dask_pyramid.cost import Budget, decoded_chunks, task_memory
+from dask_pyramid.crew import Crew, Share, of_threads
 from dask_pyramid.image import Image, reads_directly
 from dask_pyramid.kernels import pays_to_compile
 from dask_pyramid.levels import Level, make_levels
-from dask_pyramid.limits import RUNTIME_BYTES, default_workers, parse_memory
+from dask_pyramid.limits import RUNTIME_BYTES
 from dask_pyramid.metadata import VERSIONS
 from dask_pyramid.methods import Method, Reduction, Sigma, find_method
 from dask_pyramid.passes import Pass, Units
@@ -59,9 +59,13 @@ class PyramidPlan:
     source_graph: bool
     """Whether the source is a dask graph, whose blocks are computed once."""
     workers: int
-    """Units that run at a time."""
+    """Units that run at a time, in all processes."""
+    processes: int
+    """Processes that run them."""
+    per_process: int
+    """Units that run at a time in one process, at most."""
     memory_limit: int
-    """Bytes that the process may use."""
+    """Bytes that all processes together may use."""
 
     @property
     def units(self) -> Units:
@@ -86,7 +90,7 @@ class PyramidPlan:
     @property
     def peak_memory(self) -> int:
         """Bytes that all tasks at a time and the libraries hold at most."""
-        return RUNTIME_BYTES + self.workers * self.task_memory
+        return self.processes * RUNTIME_BYTES + self.workers * self.task_memory
 
     @property
     def bytes_read(self) -> int:
@@ -137,7 +141,8 @@ class PyramidPlan:
         return Budget(
             itemsize=self.itemsize,
             chunks=self._chunks(sweep),
-            task_memory=(self.memory_limit - RUNTIME_BYTES) // self.workers,
+            task_memory=(self.memory_limit - self.processes * RUNTIME_BYTES)
+            // self.workers,
             workers=self.workers,
             direct=sweep.stored or self.source_direct,
             read_once=not sweep.stored and self.source_graph,
@@ -194,6 +199,7 @@ def plan_pyramid(
     version: str = "0.5",
     memory_limit: int | str | None = None,
     workers: int | None = None,
+    crew: Crew | None = None,
 ) -> PyramidPlan:
     """Plan a pyramid; nothing is read.
 
@@ -220,6 +226,8 @@ def plan_pyramid(
         Bytes that the process may use (``"2 GiB"``); by default half of the machine's.
     workers : int, optional
         Units that run at a time; by default the number of cores.
+    crew : Crew, optional
+        Processes that run the units, in place of `memory_limit` and `workers`.
 
     Returns
     -------
@@ -245,7 +253,8 @@ def plan_pyramid(
     image = open_image(image)
     record = _method_for(image, method)
     _check_version(version, shards)
-    limit = parse_memory(memory_limit)
+    if crew is None:
+        crew = of_threads(workers, memory_limit)
     levels = make_levels(
         image,
         record,
@@ -257,8 +266,7 @@ def plan_pyramid(
     reductions = [
         record.reduction(level.steps, axes=image.axes, sigma=sigmas) for level in levels
     ]
-    wanted = default_workers() if workers is None else _whole(workers, "workers")
-    passes, n_workers = _fitting(image, levels, reductions, limit=limit, wanted=wanted)
+    passes, share = _fitting(image, levels, reductions, crew)
     return PyramidPlan(
         axes=image.axes,
         unit=image.unit,
@@ -272,8 +280,10 @@ def plan_pyramid(
         graph_tasks=_graph_tasks(image, levels, reductions),
         source_direct=reads_directly(image),
         source_graph=image.reader is None,
-        workers=n_workers,
-        memory_limit=limit,
+        workers=share.workers,
+        processes=share.processes,
+        per_process=share.per_process,
+        memory_limit=crew.memory_limit,
     )
 
 
@@ -301,12 +311,6 @@ def _check_version(version: str, shards: Any) -> None:
         )
 
 
-def _whole(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return int(value)
-
-
 def _sigmas(
     method: Method, sigma: Any, axes: tuple[str, ...]
 ) -> tuple[float | None, ...] | None:
@@ -323,22 +327,16 @@ def _sigmas(
 
 
 def _fitting(
-    image: Image,
-    levels: Sequence[Level],
-    reductions: Sequence[Reduction],
-    *,
-    limit: int,
-    wanted: int,
-) -> tuple[tuple[Pass, ...], int]:
-    """Return passes that fit, for as many workers as there is memory for."""
-    memory = 0
-    for workers in range(wanted, 0, -1):  # fewer tasks at a time are better than none
+    image: Image, levels: Sequence[Level], reductions: Sequence[Reduction], crew: Crew
+) -> tuple[tuple[Pass, ...], Share]:
+    """Return passes that fit, for as many units at a time as there is memory for."""
+    for share in crew.shares:
         terms = Terms(
             source=Budget(
                 itemsize=image.dtype.itemsize,
                 chunks=image.chunks,
-                task_memory=(limit - RUNTIME_BYTES) // workers,
-                workers=workers,
+                task_memory=share.task_memory,
+                workers=share.workers,
                 direct=reads_directly(image),
                 read_once=image.reader is None,
             ),
@@ -346,10 +344,12 @@ def _fitting(
         )
         passes, memory = choose_passes(levels, reductions, terms)
         if passes is not None:
-            return passes, workers
+            return passes, share
+    least = share.processes * (RUNTIME_BYTES + memory)
     raise ValueError(
-        f"memory_limit must be at least {RUNTIME_BYTES + memory} bytes for this "
-        f"layout, got {limit}; or ask for smaller shards or chunks"
+        f"memory_limit must be at least {least} bytes for this layout"
+        f"{f' on {share.processes} workers' if share.processes > 1 else ''}, got "
+        f"{crew.memory_limit}; or ask for smaller shards or chunks"
     )
 
 

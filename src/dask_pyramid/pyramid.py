@@ -228,6 +228,7 @@ def write_pyramid(
     mode: str = "w-",
     client: Any = None,
     workers: int | None = None,
+    retries: int = 2,
     progress: bool | runner.ProgressCallback | None = None,
 ) -> Pyramid:
     """Write an image as an OME-Zarr multiscale pyramid.
@@ -261,15 +262,19 @@ def write_pyramid(
     version : {"0.5", "0.4", "0.6"}
         Version of OME-Zarr.
     memory_limit : int or str, optional
-        Bytes that the process, or all workers of the client, may use (``"2 GiB"``); by
-        default half of what there is.
+        Bytes that this process, or all processes that run units together, may use
+        (``"2 GiB"``); by default half of what there is.
     mode : {"w-", "w"}
         ``"w-"`` refuses a target that exists, ``"w"`` replaces a pyramid: a folder once
         the new one is complete; on an object store the old one goes first.
-    client : distributed.Client, optional
-        Where to run; by default threads of this process.
+    client : distributed.Client or str, optional
+        Who runs the units: a client, the address of a scheduler, or ``"threads"``,
+        ``"processes"`` or ``"synchronous"``. By default the client that dask would use,
+        else what ``dask.config`` says of ``scheduler``, else threads.
     workers : int, optional
-        Number of threads without a client; by default the number of cores.
+        Number of threads or processes without a client; by default the number of cores.
+    retries : int
+        How often a unit is tried again after an error that may pass.
     progress : bool or callable, optional
         Whether to show a bar; a callable gets a `Progress` after each unit. By default
         a bar where standard error is a terminal.
@@ -301,50 +306,55 @@ def write_pyramid(
     ((40, 200, 200), (20, 100, 100))
     """
     tune_malloc()
-    opened = open_image(
-        image, axes=axes, scale=scale, translation=translation, unit=unit, name=name
-    )
-    place = store.open_target(target, mode=mode, sources=_places(opened))
-    if client is not None:
-        if workers is not None:
-            raise ValueError(
-                f"workers must not be given with a client, got {workers!r}; the client "
-                "has its own"
-            )
-        if place.store is not None and lives_in_process(place.store):
-            raise ValueError(
-                f"target must be in reach of the workers of the client, got {place}; "
-                "use a path or a URL"
-            )
-        client, workers, memory_limit = runner.connect(client, memory_limit)
-        opened = runner.portable(opened)
-    plan = plan_pyramid(
-        opened,
-        method=method,
-        sigma=sigma,
-        scale_factors=scale_factors,
-        chunks=chunks,
-        shards=shards,
-        version=version,
-        memory_limit=memory_limit,
-        workers=workers,
-    )
-    if plan.dtype in _REFUSED:
-        warnings.warn(
-            f"many viewers refuse {plan.dtype} (Neuroglancer among them); "
-            "convert the image if it shall be looked at",
-            stacklevel=2,
+    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+        opened = open_image(
+            image, axes=axes, scale=scale, translation=translation, unit=unit, name=name
         )
-    job = Job(plan=plan, reader=opened.reader, target=place)
-    with progress_callback(progress, plan.n_tasks) as callback:
-        try:
-            store.create(place, plan, compressors)
-            runner.run_units(job, graph=opened.graph, client=client, progress=callback)
-            store.publish(place, _attributes(opened, plan, place))
-        except BaseException:
-            store.discard(place)
-            raise
+        place = store.open_target(target, mode=mode, sources=_places(opened))
+        if team.elsewhere:
+            _check_reach(place)
+            opened = runner.portable(opened)
+        plan = plan_pyramid(
+            opened,
+            method=method,
+            sigma=sigma,
+            scale_factors=scale_factors,
+            chunks=chunks,
+            shards=shards,
+            version=version,
+            crew=team.crew,
+        )
+        if plan.dtype in _REFUSED:
+            warnings.warn(
+                f"many viewers refuse {plan.dtype} (Neuroglancer among them); "
+                "convert the image if it shall be looked at",
+                stacklevel=2,
+            )
+        job = Job(plan=plan, reader=opened.reader, target=place)
+        with progress_callback(progress, plan.n_tasks) as callback:
+            try:
+                store.create(place, plan, compressors)
+                runner.run_units(
+                    job,
+                    graph=opened.graph,
+                    client=team,
+                    progress=callback,
+                    retries=retries,
+                )
+                store.publish(place, _attributes(opened, plan, place))
+            except BaseException:
+                store.discard(place)
+                raise
     return open_pyramid(place.location or place.store)
+
+
+def _check_reach(place: store.Target) -> None:
+    """Refuse a target that other processes cannot write to."""
+    if place.store is not None and lives_in_process(place.store):
+        raise ValueError(
+            f"target must be in reach of the workers of the client, got {place}; "
+            "use a path or a URL, or client='threads'"
+        )
 
 
 def _places(image: Image) -> tuple[str, ...]:

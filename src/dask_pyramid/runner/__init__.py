@@ -8,7 +8,7 @@ are in flight than keep the workers busy, however many there are.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dask_pyramid.kernels import load_compiled
 from dask_pyramid.runner.local import Synchronous, Threads

@@ -52,6 +52,16 @@ class GivenBlocks:
         """Forget what was held for a unit."""
         self._given.pop(number, None)
 
+    def failed(self, number: int) -> None:
+        """Forget the blocks of a unit, so that they are computed again.
+
+        Some of them are then held until the end: it is not known who still needs them.
+        """
+        indices, _ = self._given.pop(number, ([], []))
+        for index in indices:
+            self._made.pop(index, None)
+            self._left.pop(index, None)
+
     def _take(self, unit: Unit) -> tuple[list[Index], list[Any]]:
         region = unit_region(self._plan, unit)
         indices = self._reader.blocks_of(region)

@@ -21,6 +21,7 @@ from uuid import uuid4
 from dask_pyramid.runner.blocks import GivenBlocks
 from dask_pyramid.runner.local import take
 from dask_pyramid.runner.tasks import Outcome, pack_job
+from dask_pyramid.runner.transient import is_transient
 from dask_pyramid.sources.blocks import BlockReader
 
 if TYPE_CHECKING:
@@ -135,15 +136,26 @@ class Cluster:
         return outcomes
 
     def _failed(self, done: Sequence[Any]) -> list[Outcome]:
-        """Return the outcomes of tasks that `distributed` itself has given up."""
+        """Return the outcomes of tasks that failed outside of a unit.
+
+        Either `distributed` has given them up, or a block of the graph has failed.
+        """
         from distributed import KilledWorker
 
         outcomes = []
         for future in done:
             _, number = self._flying.pop(future.key)
             error = future.exception()
-            lost = isinstance(error, KilledWorker)
-            outcomes.append(Outcome(number=number, error=error, lost=lost))
+            outcomes.append(
+                Outcome(
+                    number=number,
+                    error=error,
+                    lost=isinstance(error, KilledWorker),
+                    transient=is_transient(error),
+                )
+            )
+            if self._blocks is not None:
+                self._blocks.failed(number)
         return outcomes
 
     def _gathered(self, done: Sequence[Any]) -> list[Outcome]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from dask_pyramid.runner.blocks import GivenBlocks
 from dask_pyramid.runner.local import take
 from dask_pyramid.runner.tasks import Outcome, Station, pack_job
+from dask_pyramid.runner.transient import is_transient
 from dask_pyramid.sources.blocks import BlockReader
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Processes:
         self._packed = pack_job(job)
         self._done: SimpleQueue[futures.Future[Outcome]] = SimpleQueue()
         self._flying: dict[futures.Future[Outcome], int] = {}
+        self._failed: list[Outcome] = []
         self._pool = self._start()
 
     def _start(self) -> futures.ProcessPoolExecutor:
@@ -94,20 +96,31 @@ class Processes:
     def submit(self, units: Sequence[Unit]) -> None:
         """Begin units."""
         for unit in units:
-            given = () if self._blocks is None else self._blocks.given(unit)
             try:
-                future = self._pool.submit(_attempt, unit.number, *given)
-            except BrokenProcessPool:
-                self._pool.shutdown()
-                self._pool = self._start()
-                future = self._pool.submit(_attempt, unit.number, *given)
+                given = () if self._blocks is None else self._blocks.given(unit)
+            except Exception as error:  # whatever the graph raises
+                transient = is_transient(error)
+                self._failed.append(
+                    Outcome(number=unit.number, error=error, transient=transient)
+                )
+                continue
+            future = self._send(unit.number, given)
             self._flying[future] = unit.number
             future.add_done_callback(self._done.put)
 
+    def _send(self, number: int, given: Sequence[Any]) -> futures.Future[Outcome]:
+        try:
+            return self._pool.submit(_attempt, number, *given)
+        except BrokenProcessPool:
+            self._pool.shutdown()
+            self._pool = self._start()
+            return self._pool.submit(_attempt, number, *given)
+
     def wait(self, timeout: float) -> list[Outcome]:
         """Return outcomes, none if there are none within `timeout` seconds."""
-        done = take(self._done, timeout)
-        return [
+        failed, self._failed = self._failed, []
+        done = take(self._done, 0 if failed else timeout)
+        return failed + [
             self._outcome(future, self._flying.pop(future))
             for future in done
             if not future.cancelled()

@@ -1,9 +1,9 @@
 """Keep a window of units in flight until all are done or one has failed for good.
 
 A unit that fails in a way that may pass comes back after a while; the others go on. A
-unit whose process died is run again alone, when all others are done: if the process dies
-once more, it was this unit, and not one that ran beside it. After a failure nothing more
-is begun, and what runs is waited for, so that nothing is written after the error.
+unit whose process died is run again alone, when all others are done: if the process
+dies once more, it was this unit, and not one that ran beside it. After a failure
+nothing more is begun, and what runs is waited for, so that nothing is written after it.
 """
 
 from __future__ import annotations

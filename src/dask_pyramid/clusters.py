@@ -52,11 +52,14 @@ def start_cluster(
     from distributed import Client
 
     least, most = jobs or (0, 0)
-    if kind == "local" and jobs:
-        options = {"n_workers": least, **options}
+    if kind == "local":
+        # Any port will do for the dashboard of a cluster that lives for one run.
+        options = {"dashboard_address": ":0", **options}
+        if jobs:
+            options = {"n_workers": least, **options}
     try:
         cluster = _kind(kind)(**options)
-    except (TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"cluster options must be those of {kind!r}, got {dict(options)!r}: {error}"
         ) from error

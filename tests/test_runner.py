@@ -26,8 +26,9 @@ from distributed import Client, LocalCluster, SchedulerPlugin
 from zarr.storage import MemoryStore
 
 import dask_pyramid as dp
-from dask_pyramid import runner, store
+from dask_pyramid import runner
 from dask_pyramid.runner import window
+from dask_pyramid.store import publication, targets
 from dask_pyramid.units import Job
 from drawn import small_world, values
 from faulty import FaultyReader, holds, reads
@@ -85,6 +86,11 @@ def named(error, voxel):
     return holds([slice(int(a), int(b)) for a, b in spans], voxel)
 
 
+def pixels(files):
+    """Return all but the record of the source, which differs between sources."""
+    return {name: data for name, data in files.items() if name != "zarr.json"}
+
+
 @contextmanager
 def quiet():
     """Tornado and asyncio warn of what they do to each other when a cluster stops."""
@@ -139,7 +145,9 @@ def test_schedulers_of_one_machine_write_the_same_bytes(
         "array": array,
         "graph": da.from_array(array, chunks=(9, 20, 31)) + 0,
     }[kind]
-    assert written(data, tmp_path / "a.zarr", **options) == expected
+    found = written(data, tmp_path / "a.zarr", **options)
+    assert pixels(found) == pixels(expected)
+    assert kind != "stored" or found == expected
 
 
 def test_a_client_and_an_address_write_the_same_bytes(
@@ -160,7 +168,8 @@ def test_an_array_in_memory_reaches_a_cluster_without_a_warning(
         with dask.config.set(
             {"distributed.admin.large-graph-warning-threshold": "4kB"}
         ):
-            assert written(array, tmp_path / "a.zarr", client=client) == expected
+            found = written(array, tmp_path / "a.zarr", client=client)
+    assert pixels(found) == pixels(expected)
 
 
 def test_a_scheduler_and_workers_of_other_commands_write_the_same_bytes(
@@ -408,8 +417,8 @@ def job_for(source, folder):
     image = dp.open_image(source)
     with small_world(unit=16**3, block=4000, fused=1):
         plan = dp.plan_pyramid(image, **{k: v for k, v in SMALL.items() if k != "name"})
-    place = store.open_target(folder, mode="w-")
-    store.create(place, plan)
+    place = targets.open_target(folder, mode="w-")
+    publication.create(place, plan, None, attributes={})
     return Job(plan=plan, reader=image.reader, target=place)
 
 
@@ -440,7 +449,7 @@ def test_workers_that_join_late_are_given_units(source, expected, tmp_path):
                 client.wait_for_workers(2, timeout=60)
 
         found = written(data, tmp_path / "a.zarr", client=client, progress=grow)
-    assert found == expected
+    assert pixels(found) == pixels(expected)
     assert len({read[0] for read in reads(tmp_path / "log")}) == 2
 
 
@@ -461,7 +470,7 @@ def test_an_error_that_passes_is_tried_again(
         client=client if name == "client" else name,
         progress=states.append,
     )
-    assert found == expected
+    assert pixels(found) == pixels(expected)
     assert states[-1].retried == 2
     assert states[-1].done == states[-1].total
 
@@ -485,7 +494,8 @@ def test_a_graph_that_fails_once_is_computed_again(
         given = {"client": client} if name == "client" else {"client": name}
         if name != "client":
             given["workers"] = 2
-        assert written(lazy, tmp_path / f"{name}.zarr", **given) == expected
+        found = written(lazy, tmp_path / f"{name}.zarr", **given)
+        assert pixels(found) == pixels(expected)
         assert marks.exists()
 
 
@@ -497,7 +507,7 @@ def test_an_error_that_stays_is_named_with_its_region_after_all_attempts(
         written(data, tmp_path / "a.zarr", workers=1, retries=3)
     assert named(error.value, (16, 16, 32))
     assert "units are done" in error.value.__notes__[1]
-    assert "mode='a'" in error.value.__notes__[1]
+    assert "mode='a'" in error.value.__notes__[2]
     assert len(list((tmp_path / "log").glob("fault-*"))) == 4
 
 
@@ -555,7 +565,7 @@ def test_a_worker_that_is_killed_costs_only_its_units(name, source, expected, tm
             Client(cluster, set_as_default=False) as client,
         ):
             found = written(data, tmp_path / "a.zarr", client=client)
-    assert found == expected
+    assert pixels(found) == pixels(expected)
     starts = [read[2] for read in reads(tmp_path / "log")]
     again = len(starts) - len(set(starts))
     assert 1 <= again <= 8  # no more than what was in flight

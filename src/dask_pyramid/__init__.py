@@ -20,9 +20,12 @@ _HOMES = {
     "PyramidPlan": "plan",
     "build_pyramid": "pyramid",
     "downsample": "pyramid",
+    "finish_pyramid": "pyramid",
     "open_image": "sources",
     "open_pyramid": "pyramid",
     "plan_pyramid": "plan",
+    "prepare_pyramid": "pyramid",
+    "run_units": "pyramid",
     "write_pyramid": "pyramid",
 }
 
@@ -36,9 +39,12 @@ __all__ = [
     "__version__",
     "build_pyramid",
     "downsample",
+    "finish_pyramid",
     "open_image",
     "open_pyramid",
     "plan_pyramid",
+    "prepare_pyramid",
+    "run_units",
     "write_pyramid",
 ]
 
@@ -50,7 +56,10 @@ if TYPE_CHECKING:
         Pyramid,
         build_pyramid,
         downsample,
+        finish_pyramid,
         open_pyramid,
+        prepare_pyramid,
+        run_units,
         write_pyramid,
     )
     from dask_pyramid.runner import Progress

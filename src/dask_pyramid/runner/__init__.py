@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     import dask.array as da
 
-    from dask_pyramid.units import Job, Receipt
+    from dask_pyramid.receipts import Receipt
+    from dask_pyramid.units import Job
 
 __all__ = ["Progress", "ProgressCallback", "Team", "connect", "portable", "run_units"]
 
@@ -61,8 +62,8 @@ def run_units(
     ------
     Exception
         What the first unit that failed for good raised; notes name the unit and its
-        region, and say how to go on. Units that have begun are waited for, others are
-        not started.
+        region, and say how much is done. Units that have begun are waited for, others
+        are not started.
     ConnectionError
         If the scheduler of the client is gone.
     """
@@ -80,10 +81,7 @@ def run_units(
             left = (unit for unit in units if unit.number not in skip)
             Window(pool, plan, retries=retries, tally=tally).run(left)
     except Exception as error:
-        error.add_note(
-            f"{tally.done} of {tally.total} units are done and need not be done again: "
-            "mode='a' goes on from there"
-        )
+        error.add_note(f"{tally.done} of {tally.total} units are done")
         raise
     finally:
         pool.close()

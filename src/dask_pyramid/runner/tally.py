@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dask_pyramid.units import Receipt
+    from dask_pyramid.receipts import Receipt
 
 __all__ = ["Progress", "ProgressCallback", "Tally"]
 

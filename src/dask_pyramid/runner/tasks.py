@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.runner.transient import is_transient
 from dask_pyramid.sources.blocks import BlockReader
-from dask_pyramid.units import Job, Receipt, run_unit
+from dask_pyramid.units import Job, run_unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dask_pyramid.passes import Unit
+    from dask_pyramid.receipts import Receipt
 
 __all__ = ["Outcome", "Station", "attempt", "pack_job"]
 

@@ -13,6 +13,7 @@ ROOT = Path(dask_pyramid.__file__).parent
 # A module imports only modules that stand before it.
 ORDER = """
     axes multiscales omero limits drawing tables options device
+    locations clouds store_options credentials store_errors clients object_store stores
     geometry methods layout schedule passes superblocks
     kernels.generic kernels.compiled kernels cost strategy levels image metadata
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
@@ -38,7 +39,14 @@ ALLOWED = {
     "matplotlib": {"figure"},
     "numba": {"kernels.compiled"},
     "numcodecs": {"compression"},
-    "obstore": {"sources.ome_zarr", "sources.zarr_arrays"},
+    "obstore": {
+        "clients",
+        "object_store",
+        "sources.ome_zarr",
+        "sources.zarr_arrays",
+        "store_errors",
+        "stores",
+    },
     "pims": {"sources.planes"},
     "psutil": {"limits"},
     "tifffile": {"sources.tiff"},
@@ -46,12 +54,14 @@ ALLOWED = {
     "zarr": {
         "compression",
         "info",
+        "object_store",
         "sources.graphs",
         "sources.ome_zarr",
         "sources.stored",
         "sources.tiff",
         "sources.zarr_arrays",
         "store",
+        "stores",
     },
     "zarrs": {"sources.zarr_arrays"},
 }
@@ -63,6 +73,14 @@ WITHOUT_NUMPY = {
     "layout",
     "levels",
     "limits",
+    "clients",
+    "clouds",
+    "credentials",
+    "locations",
+    "object_store",
+    "store_errors",
+    "store_options",
+    "stores",
     "metadata",
     "multiscales",
     "options",
@@ -73,7 +91,14 @@ WITHOUT_NUMPY = {
     "tables",
 }
 # Loaded only when they are needed: these modules are loaded by name by nobody else.
-AT_THE_TOP = {("kernels.compiled", "numba"), ("cli", "click")}
+AT_THE_TOP = {
+    ("kernels.compiled", "numba"),
+    ("cli", "click"),
+    ("clients", "obstore"),
+    ("object_store", "obstore"),
+    ("store_errors", "obstore"),
+    ("object_store", "zarr"),
+}
 
 
 def modules():

@@ -154,6 +154,26 @@ _LAYOUT = (
     ),
 )
 
+_STORE = (
+    click.option(
+        "--endpoint",
+        metavar="URL",
+        help="Server of an S3 URL that is not Amazon's (https://host, http://host:80), "
+        "or of a gs or az URL.  [default: what the environment says]",
+    ),
+    click.option(
+        "--anonymous", is_flag=True, help="Do not sign requests: the data are public."
+    ),
+)
+_SOURCE_STORE = (
+    click.option(
+        "--source-endpoint", metavar="URL", help="Server of IN, where it differs."
+    ),
+    click.option(
+        "--source-anonymous", is_flag=True, help="Do not sign requests for IN alone."
+    ),
+)
+
 _DEBUG = click.option(
     "-v", "--debug", is_flag=True, help="Show the traceback of an error."
 )
@@ -186,7 +206,7 @@ def main() -> None:
               "--scale 0.29,0.26,0.26")  # fmt: skip
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
-@_with(*_READING, *_LAYOUT)
+@_with(*_READING, *_LAYOUT, *_STORE, *_SOURCE_STORE)
 @click.option(
     "--compressor",
     "compressors",
@@ -216,24 +236,48 @@ def main() -> None:
 )
 @_DEBUG
 def write(
-    source: str, target: str, *, scheduler: str | None, debug: bool, **given: Any
+    source: str,
+    target: str,
+    *,
+    scheduler: str | None,
+    debug: bool,
+    endpoint: str | None,
+    anonymous: bool,
+    source_endpoint: str | None,
+    source_anonymous: bool,
+    **given: Any,
 ) -> None:
     """Write the image IN as a pyramid to OUT.
 
     IN is a TIFF file, a folder or glob pattern of planes, a Zarr array or an OME-Zarr
-    image; OUT a folder. Both may be URLs (s3://, gs://, az://, https://).
+    image; OUT a folder. Both may be URLs (s3://, gs://, az://, https://); keys come
+    from the environment. --endpoint and --anonymous are for OUT, and for IN if it is a
+    URL of the same scheme or if OUT is none.
     """
+    given["storage_options"] = _storage_options(endpoint, anonymous)
+    reading = _storage_options(source_endpoint, source_anonymous)
     try:
         with _reported(debug), _connected(scheduler) as client:
-            click.echo(str(dp.write_pyramid(source, target, client=client, **given)))
+            image: Any = source
+            if reading is not None:
+                image = dp.open_image(source, storage_options=reading)
+            click.echo(str(dp.write_pyramid(image, target, client=client, **given)))
     except KeyboardInterrupt:
         _stop(target)
 
 
 @main.command()
 @click.argument("source", metavar="IN")
-@_with(*_READING, *_LAYOUT, _JSON, _DEBUG)
-def plan(source: str, *, as_json: bool, debug: bool, **given: Any) -> None:
+@_with(*_READING, *_LAYOUT, *_STORE, _JSON, _DEBUG)
+def plan(
+    source: str,
+    *,
+    as_json: bool,
+    debug: bool,
+    endpoint: str | None,
+    anonymous: bool,
+    **given: Any,
+) -> None:
     """Print what would be written, and what it would cost.
 
     IN is as for write. No pixel is read and nothing is written.
@@ -242,6 +286,7 @@ def plan(source: str, *, as_json: bool, debug: bool, **given: Any) -> None:
         name: given.pop(name)
         for name in ("axes", "scale", "translation", "unit", "name")
     }
+    reading["storage_options"] = _storage_options(endpoint, anonymous)
     with _reported(debug):
         result = dp.plan_pyramid(dp.open_image(source, **reading), **given)
         click.echo(_json(result.to_json()) if as_json else str(result))
@@ -249,8 +294,10 @@ def plan(source: str, *, as_json: bool, debug: bool, **given: Any) -> None:
 
 @main.command()
 @click.argument("store", metavar="STORE")
-@_with(_JSON, _DEBUG)
-def info(store: str, *, as_json: bool, debug: bool) -> None:
+@_with(*_STORE, _JSON, _DEBUG)
+def info(
+    store: str, *, as_json: bool, debug: bool, endpoint: str | None, anonymous: bool
+) -> None:
     """Print what a stored pyramid says of itself.
 
     STORE is the folder or URL of an OME-Zarr image. Levels, shapes, scales,
@@ -259,8 +306,16 @@ def info(store: str, *, as_json: bool, debug: bool) -> None:
     with _reported(debug):
         from dask_pyramid.info import info_text, stored_info
 
-        found = stored_info(store)
+        options = _storage_options(endpoint, anonymous)
+        found = stored_info(store, storage_options=options)
         click.echo(_json(found) if as_json else info_text(found))
+
+
+def _storage_options(endpoint: str | None, anonymous: bool) -> dict[str, Any] | None:
+    """Return what was given of a store; None if nothing was."""
+    given = {"endpoint": endpoint, "anonymous": anonymous or None}
+    found = {name: value for name, value in given.items() if value is not None}
+    return found or None
 
 
 def _stop(target: str) -> NoReturn:

@@ -26,7 +26,8 @@ from dask_pyramid.progress import progress_callback
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.graphs import graph_places
 from dask_pyramid.sources.stored import open_stored
-from dask_pyramid.sources.zarr_arrays import lives_in_process
+from dask_pyramid.store_options import StoreOptions, share_options
+from dask_pyramid.stores import lives_in_process
 from dask_pyramid.units import Job
 
 if TYPE_CHECKING:
@@ -229,6 +230,7 @@ def write_pyramid(
     client: Any = None,
     workers: int | None = None,
     progress: bool | runner.ProgressCallback | None = None,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> Pyramid:
     """Write an image as an OME-Zarr multiscale pyramid.
 
@@ -273,6 +275,10 @@ def write_pyramid(
     progress : bool or callable, optional
         Whether to show a bar; a callable gets a `Progress` after each unit. By default
         a bar where standard error is a terminal.
+    storage_options : dict or StoreOptions, optional
+        How to open the URL `target`, and `image` too if that is a URL of the same
+        scheme or if `target` is none; as for `open_image`. A source that needs others
+        is opened first: ``write_pyramid(open_image(url, storage_options=...), ...)``.
 
     Returns
     -------
@@ -301,10 +307,19 @@ def write_pyramid(
     ((40, 200, 200), (20, 100, 100))
     """
     tune_malloc()
+    reading, writing = share_options(storage_options, image, target)
     opened = open_image(
-        image, axes=axes, scale=scale, translation=translation, unit=unit, name=name
+        image,
+        axes=axes,
+        scale=scale,
+        translation=translation,
+        unit=unit,
+        name=name,
+        storage_options=reading,
     )
-    place = store.open_target(target, mode=mode, sources=_places(opened))
+    place = store.open_target(
+        target, mode=mode, sources=_places(opened), options=writing
+    )
     if client is not None:
         if workers is not None:
             raise ValueError(
@@ -344,7 +359,7 @@ def write_pyramid(
         except BaseException:
             store.discard(place)
             raise
-    return open_pyramid(place.location or place.store)
+    return _opened(place.location or place.store, place.options)
 
 
 def _places(image: Image) -> tuple[str, ...]:
@@ -433,13 +448,17 @@ def _grey_values(values: np.ndarray[Any, Any]) -> tuple[float, float]:
     return (low, max(low + 1, float(np.nextafter(low, np.inf))))
 
 
-def open_pyramid(location: Any) -> Pyramid:
+def open_pyramid(
+    location: Any, *, storage_options: Mapping[str, Any] | StoreOptions | None = None
+) -> Pyramid:
     """Open a stored pyramid; nothing is read but metadata.
 
     Parameters
     ----------
     location : path, URL, zarr store or zarr.Group
         An OME-Zarr image of version 0.4, 0.5 or 0.6, by whatever tool.
+    storage_options : dict or StoreOptions, optional
+        How to open a URL; as for `open_image`.
 
     Returns
     -------
@@ -452,8 +471,14 @@ def open_pyramid(location: Any) -> Pyramid:
         If there is nothing there.
     ValueError
         If it is no OME-Zarr image, or an unfinished one.
+    PermissionError
+        If a store refuses the credentials, or there are none.
     """
-    stored = open_stored(location)
+    return _opened(location, storage_options)
+
+
+def _opened(location: Any, options: Mapping[str, Any] | StoreOptions | None) -> Pyramid:
+    stored = open_stored(location, storage_options=options)
     return Pyramid(
         image=stored.levels[0],
         stored=stored.levels,

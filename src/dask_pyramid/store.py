@@ -21,17 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid.compression import find_codecs
+from dask_pyramid.credentials import address_of
+from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.metadata import parse_multiscales
 from dask_pyramid.sources.stored import UNFINISHED
-from dask_pyramid.sources.zarr_arrays import (
-    ZarrReader,
-    is_url,
-    local_path,
-    open_store,
-    open_zarr_array,
-    public_url,
-    store_place,
-)
+from dask_pyramid.sources.zarr_arrays import ZarrReader, open_zarr_array
+from dask_pyramid.store_options import StoreOptions
+from dask_pyramid.stores import open_store, store_place
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Region
@@ -58,6 +54,8 @@ class Target:
     """Path or URL that readers will open; empty for a store object."""
     store: Any = field(default=None, compare=False)
     """The store object, if the user gave one."""
+    options: StoreOptions = field(default_factory=StoreOptions)
+    """How a URL is opened."""
     replaces: bool = False
     """Whether a local pyramid of this name is replaced when the new one is complete."""
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -81,7 +79,7 @@ class Target:
         """Return a zarr store, writable."""
         if self.store is not None:
             return self.store
-        return open_store(self.root, read_only=False)
+        return open_store(self.root, read_only=False, options=self.options)
 
     def level_reader(self, number: int) -> ZarrReader:
         """Return a reader of a stored level."""
@@ -102,9 +100,8 @@ class Target:
 
 @lru_cache(maxsize=64)
 def _level_reader(target: Target, number: int) -> ZarrReader:
-    return ZarrReader(
-        target.store if target.store is not None else target.root, str(number)
-    )
+    place = target.store if target.store is not None else target.root
+    return ZarrReader(place, str(number), options=target.options)
 
 
 _writer_lock = threading.Lock()
@@ -131,7 +128,11 @@ class LevelWriter:
         self._staging: Path | None = None
         self._folders: set[Path] = set()
         if not target.local:
-            self._array = open_zarr_array(target.open(), str(number), mode="r+")
+            from dask_pyramid.object_store import WholeObjects
+
+            # All objects of a new pyramid are gone when its arrays are created.
+            store = WholeObjects(target.open(), fresh=True)
+            self._array = open_zarr_array(store, str(number), mode="r+")
             return
         self._final = Path(target.root, str(number))
         self._staging = Path(
@@ -189,7 +190,13 @@ class LevelWriter:
         ]
 
 
-def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Target:
+def open_target(
+    target: Any,
+    *,
+    mode: str,
+    sources: Sequence[str] = (),
+    options: StoreOptions | None = None,
+) -> Target:
     """Check where a pyramid shall go; nothing is written.
 
     Parameters
@@ -200,6 +207,8 @@ def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Targe
         ``"w-"`` refuses whatever exists, ``"w"`` replaces a pyramid.
     sources : sequence of str
         Paths and URLs that the source reads.
+    options : StoreOptions, optional
+        How to open a URL.
 
     Returns
     -------
@@ -212,6 +221,9 @@ def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Targe
         If the target exists and may not be replaced.
     ValueError
         If the mode is unknown, or the target lies in, at or around the source.
+    OSError
+        If an object store refuses the credentials, has no such bucket, or does not
+        answer.
     """
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
@@ -220,10 +232,12 @@ def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Targe
     text = local_path(os.fspath(target))
     if not text:
         raise ValueError("target must be a path or URL, got an empty text")
-    location = text.rstrip("/") if is_url(text) else os.path.realpath(text)
+    if is_url(text):
+        options = options or StoreOptions()
+        _check_apart(address_of(text, options), sources)
+        return _open_url(text.rstrip("/"), mode, options)
+    location = os.path.realpath(text)
     _check_apart(location, sources)
-    if is_url(location):
-        return _open_url(location, mode)
     return _open_folder(Path(location), mode)
 
 
@@ -296,14 +310,15 @@ def _foreign(path: Path) -> set[str]:
     return names - {"zarr.json"} - {level.path.split("/")[0] for level in levels}
 
 
-def _open_url(url: str, mode: str) -> Target:
+def _open_url(url: str, mode: str, options: StoreOptions) -> Target:
     if url.startswith(("http://", "https://")):
         raise ValueError(
             f"target must be a folder or an s3, gs or az URL, got {public_url(url)!r}; "
             "a web server takes no objects"
         )
-    target = Target(location=url)
-    _check_store(target, mode)
+    target = Target(location=url, options=options)
+    store = open_store(url, read_only=False, options=options, hurried=True)
+    _check_store(target, store, mode)
     return target
 
 
@@ -330,14 +345,13 @@ def _open_store_object(store: Any, mode: str, sources: Sequence[str]) -> Target:
     if store.read_only:
         raise ValueError(f"target must be writable, got {store!r}; open it so")
     target = Target(location="", store=store)
-    _check_store(target, mode)
+    _check_store(target, store, mode)
     return target
 
 
-def _check_store(target: Target, mode: str) -> None:
+def _check_store(target: Target, store: Any, mode: str) -> None:
     from zarr.core.sync import sync
 
-    store = target.open()
     if sync(store.is_empty("")):
         return
     if mode == "w-":

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
-import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
-import zarr
-from click.testing import CliRunner
 
 import dask_pyramid as dp
-from dask_pyramid import cli
-from dask_pyramid.stores import open_store
 
 RNG = np.random.default_rng(11)
 # Not a whole number of chunks or shards; some objects are all fill value.

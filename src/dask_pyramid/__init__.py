@@ -21,9 +21,12 @@ _HOMES = {
     "StoreOptions": "store_options",
     "build_pyramid": "pyramid",
     "downsample": "pyramid",
+    "finish_pyramid": "pyramid",
     "open_image": "sources",
     "open_pyramid": "pyramid",
     "plan_pyramid": "plan",
+    "prepare_pyramid": "pyramid",
+    "run_units": "pyramid",
     "write_pyramid": "pyramid",
 }
 
@@ -38,9 +41,12 @@ __all__ = [
     "__version__",
     "build_pyramid",
     "downsample",
+    "finish_pyramid",
     "open_image",
     "open_pyramid",
     "plan_pyramid",
+    "prepare_pyramid",
+    "run_units",
     "write_pyramid",
 ]
 
@@ -52,7 +58,10 @@ if TYPE_CHECKING:
         Pyramid,
         build_pyramid,
         downsample,
+        finish_pyramid,
         open_pyramid,
+        prepare_pyramid,
+        run_units,
         write_pyramid,
     )
     from dask_pyramid.runner import Progress

@@ -1,4 +1,4 @@
-"""The command ``dask-pyramid``: `write`, `plan` and `info`.
+"""The command ``dask-pyramid``: `write`, `plan`, `units`, `finish` and `info`.
 
 Results go to standard output, progress, warnings and errors to standard error. Status
 0: done; 1: an error, told in one line; 2: wrong usage; 130: interrupted. Whatever is
@@ -92,6 +92,8 @@ _READING = (
     ),
 )
 
+_READING_NAMES = ("axes", "scale", "translation", "unit", "name")
+
 _LAYOUT = (
     click.option(
         "--method",
@@ -173,6 +175,26 @@ _SOURCE_STORE = (
         "--source-anonymous", is_flag=True, help="Do not sign requests for IN alone."
     ),
 )
+_COMPRESSOR = click.option(
+    "--compressor",
+    "compressors",
+    type=click.Choice(_COMPRESSORS),
+    default="blosc",
+    show_default=True,
+    help="Codec: blosc is zstd level 3 with byte shuffle; with a checksum where the "
+    "format has one.",
+)
+_BREAK_LOCK = click.option(
+    "--break-lock",
+    is_flag=True,
+    help="Write although another process seems to write this store.",
+)
+_PROGRESS = click.option(
+    "--progress/--no-progress",
+    default=None,
+    help="Show a bar on standard error.  [default: if that is a terminal]",
+)
+_MACHINE = _LAYOUT[-2:]
 
 _DEBUG = click.option(
     "-v", "--debug", is_flag=True, help="Show the traceback of an error."
@@ -207,33 +229,23 @@ def main() -> None:
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @_with(*_READING, *_LAYOUT, *_STORE, *_SOURCE_STORE)
-@click.option(
-    "--compressor",
-    "compressors",
-    type=click.Choice(_COMPRESSORS),
-    default="blosc",
-    show_default=True,
-    help="Codec: blosc is zstd level 3 with byte shuffle; with a checksum where the "
-    "format has one.",
-)
+@_COMPRESSOR
 @click.option(
     "--mode",
-    type=click.Choice(["w-", "w"]),
+    type=click.Choice(["w-", "a", "w"]),
     default="w-",
     show_default=True,
-    help="w- refuses a target that exists, w replaces a pyramid.",
+    help="w- refuses a target that exists, a goes on with an interrupted run of the "
+    "same job, w replaces a pyramid.",
 )
+@_BREAK_LOCK
 @click.option(
     "--scheduler",
     metavar="ADDRESS",
     help="Run on the workers of this dask scheduler (tcp://host:8786).  [default: "
     "threads of this process]",
 )
-@click.option(
-    "--progress/--no-progress",
-    default=None,
-    help="Show a bar on standard error.  [default: if that is a terminal]",
-)
+@_PROGRESS
 @_DEBUG
 def write(
     source: str,
@@ -268,10 +280,13 @@ def write(
 
 @main.command()
 @click.argument("source", metavar="IN")
-@_with(*_READING, *_LAYOUT, *_STORE, _JSON, _DEBUG)
+@click.argument("store", metavar="[STORE]", required=False)
+@_with(*_READING, *_LAYOUT, *_STORE, _COMPRESSOR, _JSON, _DEBUG)
 def plan(
     source: str,
+    store: str | None,
     *,
+    compressors: str,
     as_json: bool,
     debug: bool,
     endpoint: str | None,
@@ -280,16 +295,60 @@ def plan(
 ) -> None:
     """Print what would be written, and what it would cost.
 
-    IN is as for write. No pixel is read and nothing is written.
+    IN is as for write. No pixel is read, and without STORE nothing is written. With
+    STORE the plan is stored there, for units and finish to carry out.
     """
-    reading = {
-        name: given.pop(name)
-        for name in ("axes", "scale", "translation", "unit", "name")
-    }
-    reading["storage_options"] = _storage_options(endpoint, anonymous)
+    given["storage_options"] = _storage_options(endpoint, anonymous)
     with _reported(debug):
-        result = dp.plan_pyramid(dp.open_image(source, **reading), **given)
+        if store is None:
+            names = (*_READING_NAMES, "storage_options")
+            reading = {name: given.pop(name) for name in names}
+            result = dp.plan_pyramid(dp.open_image(source, **reading), **given)
+        else:
+            result = dp.prepare_pyramid(source, store, compressors=compressors, **given)
         click.echo(_json(result.to_json()) if as_json else str(result))
+
+
+@main.command(epilog="In a job array: dask-pyramid plan a.tif a.ome.zarr, then --shard "
+              "0/8 to --shard 7/8, then dask-pyramid finish a.ome.zarr")  # fmt: skip
+@click.argument("store", metavar="STORE")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    default="0/1",
+    show_default=True,
+    callback=_read(options.shard),
+    help="Run every N-th unit, from the I-th on; I is 0 to N-1.",
+)
+@_with(*_MACHINE, *_STORE, _PROGRESS, _DEBUG)
+def units(
+    store: str, *, debug: bool, endpoint: str | None, anonymous: bool, **given: Any
+) -> None:
+    """Run units of the plan in STORE; other processes may run others meanwhile.
+
+    Units that are done are not run again. Units that read what others have not written
+    yet are left; finish runs them.
+    """
+    with _reported(debug):
+        given["storage_options"] = _storage_options(endpoint, anonymous)
+        left = dp.run_units(store, **given)
+        waiting = f"; {left} wait for units of other shards" if left else ""
+        click.echo(f"{store}: this share is done{waiting}")
+
+
+@main.command()
+@click.argument("store", metavar="STORE")
+@_with(*_MACHINE, *_STORE, _BREAK_LOCK, _PROGRESS, _DEBUG)
+def finish(
+    store: str, *, debug: bool, endpoint: str | None, anonymous: bool, **given: Any
+) -> None:
+    """Publish the pyramid in STORE when all its units are done.
+
+    Units that read stored levels and are left are run here; they are few and small.
+    """
+    with _reported(debug):
+        given["storage_options"] = _storage_options(endpoint, anonymous)
+        click.echo(str(dp.finish_pyramid(store, **given)))
 
 
 @main.command()
@@ -320,8 +379,8 @@ def _storage_options(endpoint: str | None, anonymous: bool) -> dict[str, Any] | 
 
 def _stop(target: str) -> NoReturn:
     click.echo(
-        f"Interrupted: nothing was published at {target}; to start again, give the "
-        "same command with --mode w",
+        f"Interrupted: nothing was published at {target}; to go on, give the same "
+        "command with --mode a",
         err=True,
     )
     # What zarr's event loop has left undone is no news now.

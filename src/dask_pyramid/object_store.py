@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
-from zarr.storage import ObjectStore, WrapperStore
+from zarr.storage import ObjectStore
 
 from dask_pyramid.clients import LONGEST_PAUSE, open_client
 from dask_pyramid.clouds import find_cloud
@@ -25,14 +25,17 @@ from dask_pyramid.store_errors import is_passing, os_error
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-    from zarr.abc.store import ByteRequest, Store
+    from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
 
     from dask_pyramid.store_options import StoreOptions
 
-__all__ = ["UrlStore", "WholeObjects"]
+__all__ = ["UrlStore"]
 
 T = TypeVar("T")
+
+Page = list[tuple[str, int]]
+"""Keys of objects, and their sizes in bytes."""
 
 # An object of S3 is put whole up to 5 GiB; above this size it goes in parts.
 _ONE_PUT = 2**30
@@ -161,20 +164,21 @@ class UrlStore(ObjectStore[Any]):
         """Remove all objects of a prefix, a thousand at a time."""
         self._check_writable()
         folder = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
-        async for keys in self._pages(folder):
+        async for page in self.pages(folder):
+            keys = [key for key, _ in page]
             remove = partial(obstore.delete_async, self.store, keys)
             await self._try("delete", prefix, remove)
 
     async def list(self) -> AsyncGenerator[str, None]:
         """Yield all keys."""
-        async for keys in self._pages(None):
-            for key in keys:
+        async for page in self.pages(""):
+            for key, _ in page:
                 yield key
 
     async def list_prefix(self, prefix: str) -> AsyncGenerator[str, None]:
         """Yield all keys that begin so."""
-        async for keys in self._pages(prefix):
-            for key in keys:
+        async for page in self.pages(prefix):
+            for key, _ in page:
                 yield key
 
     async def list_dir(self, prefix: str) -> AsyncGenerator[str, None]:
@@ -205,8 +209,8 @@ class UrlStore(ObjectStore[Any]):
         except OSError:
             return  # it cannot be listed, but it is there
 
-    async def _pages(self, prefix: str | None) -> AsyncIterator[Any]:
-        """Yield keys by page; a listing that breaks off goes on where it was."""
+    async def pages(self, prefix: str) -> AsyncIterator[Page]:
+        """Yield keys and sizes by page; a listing that breaks off goes on there."""
         last: str | None = None
         stream: Any = None
 
@@ -214,7 +218,7 @@ class UrlStore(ObjectStore[Any]):
             nonlocal stream
             if stream is None:
                 stream = obstore.list(
-                    self.store, prefix, offset=last, chunk_size=1000
+                    self.store, prefix or None, offset=last, chunk_size=1000
                 ).__aiter__()
             try:
                 return await anext(stream, None)
@@ -222,10 +226,9 @@ class UrlStore(ObjectStore[Any]):
                 stream = None
                 raise
 
-        while found := await self._try("list", prefix or "", page):
-            keys = [entry["path"] for entry in found]
-            last = keys[-1]
-            yield keys
+        while found := await self._try("list", prefix, page):
+            last = found[-1]["path"]
+            yield [(entry["path"], entry["size"]) for entry in found]
 
     async def _try(self, verb: str, key: str, act: Callable[[], Awaitable[T]]) -> T:
         """Do what obstore does not try again by itself, until done or too late."""
@@ -257,37 +260,3 @@ def _reopened(
     location: str, options: StoreOptions, read_only: Any, hurried: Any
 ) -> UrlStore:
     return UrlStore(location, options, read_only=read_only, hurried=hurried)
-
-
-class WholeObjects(WrapperStore[Any]):
-    """A store to which whole objects are written: nothing of them is read before.
-
-    Parameters
-    ----------
-    store : zarr store
-        Where to.
-    fresh : bool
-        Whether no object was there before, so that one which is all fill value, and is
-        not stored, needs no delete.
-    """
-
-    def __init__(self, store: Store, *, fresh: bool = False) -> None:
-        super().__init__(store)
-        self._fresh = fresh
-
-    async def get(
-        self,
-        key: str,
-        prototype: BufferPrototype,
-        byte_range: ByteRequest | None = None,
-    ) -> Buffer | None:
-        """Return metadata; an object of voxels is about to be replaced as a whole."""
-        if key.rpartition("/")[2] not in ("zarr.json", ".zarray", ".zattrs", ".zgroup"):
-            return None
-        found: Buffer | None = await self._store.get(key, prototype, byte_range)
-        return found
-
-    async def delete(self, key: str) -> None:
-        """Remove an object, if there can be one."""
-        if not self._fresh:
-            await self._store.delete(key)

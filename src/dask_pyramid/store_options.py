@@ -98,6 +98,12 @@ class StoreOptions:
             if getattr(self, entry.name) != entry.default
         }
 
+    def public(self) -> dict[str, Any]:
+        """Return the options that were given and are no secret, JSON values."""
+        return {
+            name: getattr(self, name) for name in sorted(self.given() - set(_SECRETS))
+        }
+
     def hurried(self) -> StoreOptions:
         """Return options for a first contact, which gives up soon."""
         return replace(self, retry_seconds=min(self.retry_seconds, _HURRIED))

@@ -46,7 +46,7 @@ ms bind ipv6 = false
 keyring = $folder/osd/keyring
 [client.rgw]
 keyring = $keys
-rgw frontends = beast endpoint=127.0.0.1:$port
+rgw frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
 rgw data = $folder/rgw
 rgw thread pool size = 32
 CONF

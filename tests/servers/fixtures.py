@@ -8,6 +8,7 @@ import sys
 from contextlib import contextmanager
 
 import pytest
+
 from servers.running import HERE, S3, FaultProxy, NotStartedError, shared
 
 CEPH = ("ceph-mon", "ceph-osd", "ceph", "ceph-authtool", "radosgw", "radosgw-admin")

@@ -1,4 +1,4 @@
-"""Start servers on loopback, one for all workers of pytest, and stop them at the end."""
+"""Servers on loopback: started once for all workers of pytest, stopped at the end."""
 
 from __future__ import annotations
 

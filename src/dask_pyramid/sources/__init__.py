@@ -18,7 +18,7 @@ from dask_pyramid.axes import (
     storage_permutation,
 )
 from dask_pyramid.image import Image, Reader
-from dask_pyramid.locations import is_url, local_path
+from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.sources.arrays import ArrayReader, TransposedReader
 from dask_pyramid.sources.opened import Opened
 from dask_pyramid.store_options import StoreOptions, parse_options
@@ -108,7 +108,27 @@ def open_image(
         name=name or opened.name or "image",
         omero=opened.omero,
         labels=opened.labels,
+        origin=_origin(source, given, storage_options),
     )
+
+
+def _origin(
+    source: Any,
+    axes: tuple[str, ...] | None,
+    storage_options: Mapping[str, Any] | StoreOptions | None,
+) -> Mapping[str, Any] | None:
+    """Return by what another process opens the source; None if it cannot."""
+    if isinstance(source, Image):
+        return source.origin if axes is None else None
+    if not isinstance(source, str | os.PathLike):
+        return None
+    place = local_path(os.fspath(source))
+    if not is_url(place):
+        return {"location": os.path.abspath(place), "axes": axes}
+    if public_url(place) != place.rstrip("/"):
+        return None  # a secret in a URL is not written down
+    options = parse_options(storage_options, place).public()
+    return {"location": place, "axes": axes, "storage_options": options}
 
 
 def _numbers(

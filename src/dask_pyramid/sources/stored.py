@@ -10,6 +10,7 @@ from dask_pyramid.axes import storage_permutation
 from dask_pyramid.image import Image, Reader
 from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.metadata import parse_multiscales
+from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.arrays import TransposedReader
 from dask_pyramid.sources.zarr_arrays import ZarrReader
@@ -19,10 +20,7 @@ from dask_pyramid.stores import check_bucket, open_store
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["UNFINISHED", "StoredPyramid", "open_stored"]
-
-UNFINISHED = "dask-pyramid"
-"""Attribute of a group that is being written."""
+__all__ = ["StoredPyramid", "open_stored"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +66,10 @@ def open_stored(
                 "there is none; check the path"
             ) from error
     attributes = group.attrs.asdict()
-    if UNFINISHED in attributes:
+    if is_unfinished(attributes):
         raise ValueError(
             f"a pyramid must be complete, got {shown or group!r}, whose writing has "
-            "not finished; write it again with mode='w'"
+            "not finished; write it again with mode='a', which goes on with it"
         )
     found = parse_multiscales(attributes)
     first = open_image(place, storage_options=options) if place else open_image(group)

@@ -1,0 +1,205 @@
+"""Write whole storage objects of a level, and say what is stored of each.
+
+Objects are encoded in a staging folder by the fastest codecs, which write in place, and
+then renamed, or, if the store is no folder, put: the same bytes everywhere, one put for
+each object, and nothing is read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid.receipts import ABSENT, Written
+from dask_pyramid.sources.zarr_arrays import open_zarr_array
+from dask_pyramid.store import objects
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dask_pyramid.image import Region
+    from dask_pyramid.store.targets import Target
+
+__all__ = ["WORK", "LevelWriter"]
+
+WORK = ".dask-pyramid"
+"""Folder within a target for what is there only while it is written."""
+
+_BLOCK_BYTES = 2**20
+
+
+class LevelWriter:
+    """Write whole storage objects of one level.
+
+    Parameters
+    ----------
+    target : Target
+        The pyramid, created before.
+    number : int
+        The level.
+    """
+
+    def __init__(self, target: Target, number: int) -> None:
+        self._number = number
+        self._sink: _Folder | _Puts
+        if target.local:
+            self._sink = _Folder(Path(target.root), str(number))
+        else:
+            # A pyramid that is complete may grow: its objects are replaced, or end.
+            fresh = target.state != "complete"
+            self._sink = _Puts(target.open(), str(number), fresh=fresh)
+        self._array = self._sink.array
+
+    def write(self, region: Region, values: np.ndarray[Any, Any]) -> Written:
+        """Write `values` to `region`, which must consist of whole objects.
+
+        Parameters
+        ----------
+        region : tuple of slice
+            Voxels of the level; cuts no object but at the border of the level.
+        values : numpy.ndarray
+            C-contiguous, of the region's shape.
+
+        Returns
+        -------
+        Written
+            Size and checksum of each object.
+
+        Raises
+        ------
+        OSError
+            If the store cannot be written.
+        """
+        extents = self._array.shards or self._array.chunks
+        grid = [
+            range(part.start // extent, -(-part.stop // extent))
+            for part, extent in zip(region, extents, strict=True)
+        ]
+        keys = [
+            self._array.metadata.encode_chunk_key(
+                tuple(r.start + i for r, i in zip(grid, at, strict=True))
+            )
+            for at in np.ndindex(*map(len, grid))
+        ]
+        stored = self._sink.write(region, values, keys)
+        return Written(
+            level=self._number,
+            first=tuple(r.start for r in grid),
+            shape=tuple(map(len, grid)),
+            sizes=tuple(size for size, _ in stored),
+            crc32c=tuple(crc for _, crc in stored),
+        )
+
+
+class _Folder:
+    """A level of a local store."""
+
+    def __init__(self, root: Path, path: str) -> None:
+        self._root = root
+        self._final = root / path
+        self._staging = root / WORK / f"staging-{uuid.uuid4().hex}" / path
+        self._staging.mkdir(parents=True)
+        self._folders: set[Path] = set()
+        for name in ("zarr.json", ".zarray"):
+            if (self._final / name).exists():
+                shutil.copyfile(self._final / name, self._staging / name)
+        self.array = open_zarr_array(str(self._staging), mode="r+", in_place=True)
+
+    def write(
+        self, region: Region, values: np.ndarray[Any, Any], keys: Sequence[str]
+    ) -> list[tuple[int, int]]:
+        self.array[region] = values
+        return [self._publish(key) for key in keys]
+
+    def _publish(self, key: str) -> tuple[int, int]:
+        """Move an object to its place; return its size and checksum."""
+        staged, final = self._staging / key, self._final / key
+        self._enter(final.parent)
+        try:
+            found = _sum_of(staged)
+        except FileNotFoundError:
+            # All fill value: such an object is not stored.
+            final.unlink(missing_ok=True)
+            return ABSENT, 0
+        staged.replace(final)
+        return found
+
+    def _enter(self, folder: Path) -> None:
+        """Make a folder, once; refuse one that leads out of the target."""
+        if folder in self._folders:
+            return
+        if not self._root.exists():
+            raise FileNotFoundError(
+                f"target must stay while it is written, got {str(self._root)!r}, "
+                "which somebody has removed"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.path.realpath(folder) != str(folder):
+            raise ValueError(
+                f"target must hold no symbolic links, got {str(folder)!r}, which "
+                f"leads to {os.path.realpath(folder)!r}"
+            )
+        self._folders.add(folder)
+
+
+def _sum_of(file: Path) -> tuple[int, int]:
+    """Return size and checksum of a file."""
+    from google_crc32c import extend
+
+    size = crc = 0
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            size += len(block)
+            crc = extend(crc, block)
+    return size, crc
+
+
+class _Puts:
+    """A level of any other store: encoded here as for a folder, then put whole."""
+
+    def __init__(self, store: Any, path: str, *, fresh: bool) -> None:
+        self._store, self._path, self._fresh = store, path, fresh
+        folder = tempfile.mkdtemp(prefix="dask-pyramid-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._staging = Path(folder)
+        for name in ("zarr.json", ".zarray"):
+            content = objects.get(store, f"{path}/{name}")
+            if content is not None:
+                (self._staging / name).write_bytes(content)
+        self.array = open_zarr_array(folder, mode="r+", in_place=True)
+
+    def write(
+        self, region: Region, values: np.ndarray[Any, Any], keys: Sequence[str]
+    ) -> list[tuple[int, int]]:
+        self.array[region] = values
+        found = {key: self._taken(key) for key in keys}
+        full = {key: data for key, data in found.items() if data is not None}
+        objects.put_all(self._store, self._path, full)
+        if not self._fresh:
+            for key in found.keys() - full.keys():
+                objects.delete(self._store, f"{self._path}/{key}")
+        return [_sum(found[key]) for key in keys]
+
+    def _taken(self, key: str) -> bytes | None:
+        """Return an encoded object, no longer staged; None if it is all fill value."""
+        file = self._staging / key
+        try:
+            data = file.read_bytes()
+        except FileNotFoundError:
+            return None
+        file.unlink()
+        return data
+
+
+def _sum(data: bytes | None) -> tuple[int, int]:
+    """Return size and checksum of an object."""
+    from google_crc32c import value
+
+    return (ABSENT, 0) if data is None else (len(data), int(value(data)))

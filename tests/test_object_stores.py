@@ -11,11 +11,13 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import zarr
 from click.testing import CliRunner
 from distributed import Client, LocalCluster
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 
 import dask_pyramid as dp
 from dask_pyramid import cli
@@ -28,6 +30,8 @@ DATA = RNG.integers(1, 999, (36, 70, 100)).astype("uint16")
 DATA[:32, :32, :32] = 0
 DATA[32:] = 0
 LAYOUT = {"chunks": 16, "shards": 32, "scale_factors": [2, 4], "method": "mean"}
+
+FINE = {**LAYOUT, "chunks": 8, "shards": False}  # many objects
 
 BOTH = pytest.mark.parametrize("any_s3", ["moto", "ceph"], indirect=True)
 
@@ -235,6 +239,12 @@ def test_what_is_given_wins_over_the_environment(ceph, monkeypatch):
     assert "a.zarr/zarr.json" in ceph.objects(bucket)
 
 
+@pytest.fixture
+def small_units(monkeypatch):
+    """Make units small, so that a small image has many."""
+    monkeypatch.setattr("dask_pyramid.cost._UNIT_VOXELS", 2**14)
+
+
 def in_environment(server, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.key)
@@ -264,9 +274,7 @@ def test_the_command_takes_keys_of_the_environment_and_an_endpoint(ceph, monkeyp
     first, second = (
         ceph.objects(bucket, f"{n}.ome.zarr/") for n in ("nuclei", "again")
     )
-    assert {k: v for k, v in first.items() if "/c/" in k} == {
-        k: v for k, v in second.items() if "/c/" in k
-    }
+    assert all(second[key] == first[key] for key in first if key.startswith("0/c/"))
     copy = f"s3://{bucket}/copy.ome.zarr"
     source = ("--source-endpoint", ceph.endpoint)
     assert copy in run("write", url, copy, *endpoint, *source)
@@ -344,12 +352,12 @@ def test_a_run_through_faults_ends_with_the_same_bytes(ceph, proxy_of, tmp_path,
             f"s3://{bucket}/a.zarr",
             name="a",
             storage_options=faulty(proxy, ceph),
-            **LAYOUT,
+            **FINE,
         )
         counts = proxy.counts()
-    assert sum(counts["kinds"].values()) > 3
+    assert sum(counts["kinds"].values()) > 10
     explained(counts)
-    same_objects(ceph.objects(bucket, "a.zarr/"), on_disk(tmp_path / "a.zarr"))
+    same_objects(ceph.objects(bucket, "a.zarr/"), on_disk(tmp_path / "a.zarr", **FINE))
 
 
 @pytest.mark.parametrize("mode", ["500", "503", "reset", "lost", "half", "stall"])
@@ -357,7 +365,7 @@ def test_each_kind_of_fault_passes(moto, proxy_of, tmp_path, mode):
     bucket = moto.bucket()
     with proxy_of(moto) as proxy:
         # A stall is longer than a client waits here: it must be given up.
-        proxy.set(mode=mode, p=0.2, seconds=1.5, seed=4)
+        proxy.set(mode=mode, p=0.1, seconds=1.0, seed=4)
         options = faulty(proxy, moto, timeout=0.5)
         url = f"s3://{bucket}/a.zarr"
         pyramid = dp.write_pyramid(
@@ -365,12 +373,12 @@ def test_each_kind_of_fault_passes(moto, proxy_of, tmp_path, mode):
         )
         np.testing.assert_array_equal(pyramid.levels[0].compute(), DATA)
         counts = proxy.counts()
-    assert counts["kinds"][mode] > 5
+    assert counts["kinds"][mode] > 2
     explained(counts)
     same_objects(moto.objects(bucket, "a.zarr/"), on_disk(tmp_path / "a.zarr"))
 
 
-def test_a_store_that_comes_back_is_waited_for(moto, proxy_of):
+def test_a_store_that_comes_back_is_waited_for(moto, proxy_of, small_units):
     bucket = moto.bucket()
     url = f"s3://{bucket}/a.zarr"
     with proxy_of(moto) as proxy:
@@ -383,23 +391,22 @@ def test_a_store_that_comes_back_is_waited_for(moto, proxy_of):
                 threading.Timer(4.0, proxy.set).start()  # obstore alone: 3 s
 
         dp.write_pyramid(
-            np.concatenate([DATA] * 4),
+            DATA,
             url,
             storage_options=faulty(proxy, moto),
             progress=fail_for_a_while,
-            memory_limit="8 MiB",
             workers=1,
-            **LAYOUT,
+            **FINE,
         )
     assert len(seen) > 2
     assert "a.zarr/zarr.json" in moto.objects(bucket)
 
 
 def test_a_store_that_stays_away_ends_the_run_and_the_next_one_resumes(
-    moto, proxy_of, tmp_path
+    moto, proxy_of, tmp_path, small_units
 ):
     bucket = moto.bucket()
-    options = {"name": "a", "memory_limit": "8 MiB", "workers": 1, **LAYOUT}
+    options = {"name": "a", "workers": 1, **FINE}
     with proxy_of(moto) as proxy:
         url = f"s3://{bucket}/a.zarr"
         given = faulty(proxy, moto, retry_seconds=1.0)
@@ -408,24 +415,18 @@ def test_a_store_that_stays_away_ends_the_run_and_the_next_one_resumes(
             if progress.done == 1:
                 proxy.set(mode="503", p=1.0)
 
-        data = np.concatenate([DATA] * 4)
         with pytest.raises(OSError, match=r"cannot write s3://.*503") as caught:
-            dp.write_pyramid(data, url, storage_options=given, progress=fail, **options)
+            dp.write_pyramid(DATA, url, storage_options=given, progress=fail, **options)
         assert any("in unit" in note for note in caught.value.__notes__)
         proxy.set()
         with pytest.raises(ValueError, match="must be complete"):
             dp.open_pyramid(url, storage_options=given)
         dp.write_pyramid(
-            data, url, storage_options=given, mode="a", break_lock=True, **options
+            DATA, url, storage_options=given, mode="a", break_lock=True, **options
         )
         counts = proxy.counts()
     assert set(keys_of(counts, "PUT").values()) == {1}
-    dp.write_pyramid(data, tmp_path / "a.zarr", **options)
-    expected = {
-        str(path.relative_to(tmp_path / "a.zarr")): path.read_bytes()
-        for path in (tmp_path / "a.zarr").rglob("*")
-        if path.is_file()
-    }
+    expected = on_disk(tmp_path / "a.zarr", **FINE)
     same_objects(moto.objects(bucket, "a.zarr/"), expected)
 
 
@@ -487,7 +488,7 @@ def test_another_pyramid_is_replaced_and_nothing_of_it_stays(ceph):
 def test_a_client_writes_the_same_bytes(ceph, tmp_path):
     bucket = ceph.bucket()
     cluster = LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
     )
     with cluster, Client(cluster) as client:
         dp.write_pyramid(
@@ -502,10 +503,10 @@ def test_a_client_writes_the_same_bytes(ceph, tmp_path):
 
 
 def test_a_store_of_fsspec_is_written_and_read(tmp_path):
-    fsspec = pytest.importorskip("fsspec")
-    system = fsspec.filesystem("memory", asynchronous=False)
-    asynchronous = fsspec.implementations.asyn_wrapper.AsyncFileSystemWrapper(system)
-    store = zarr.storage.FsspecStore(asynchronous, path=f"/{uuid.uuid4().hex}")
+    system = fsspec.filesystem("memory")
+    store = zarr.storage.FsspecStore(
+        AsyncFileSystemWrapper(system, asynchronous=True), path=f"/{uuid.uuid4().hex}"
+    )
     dp.write_pyramid(DATA, store, name="a", **LAYOUT)
     pyramid = dp.open_pyramid(store)
     np.testing.assert_array_equal(pyramid.levels[0].compute(), DATA)

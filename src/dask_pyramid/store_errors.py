@@ -58,7 +58,7 @@ def os_error(error: BaseException, doing: str, cloud: Cloud) -> OSError:
         FileNotFoundError, PermissionError or FileExistsError where one fits.
     """
     line = first_line(error)
-    status, code = _STATUS.search(line), _CODE.search(line)
+    status, code = _STATUS.search(line), _CODE.search(str(error))
     words = [found[1] for found in (status, code) if found]
     if code and code[1] in _NO_BUCKET:
         return FileNotFoundError(

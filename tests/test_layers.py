@@ -13,6 +13,7 @@ ROOT = Path(dask_pyramid.__file__).parent
 # A module imports only modules that stand before it.
 ORDER = """
     axes multiscales omero limits drawing tables options device
+    locations clouds store_options credentials store_errors clients object_store stores
     geometry methods layout schedule passes superblocks
     crew
     kernels.generic kernels.compiled kernels cost strategy levels image metadata
@@ -53,7 +54,15 @@ ALLOWED = {
     "matplotlib": {"figure"},
     "numba": {"kernels.compiled"},
     "numcodecs": {"compression"},
-    "obstore": {"runner.transient", "sources.ome_zarr", "sources.zarr_arrays"},
+    "obstore": {
+        "clients",
+        "object_store",
+        "runner.transient",
+        "sources.ome_zarr",
+        "sources.zarr_arrays",
+        "store_errors",
+        "stores",
+    },
     "pims": {"sources.planes"},
     "google_crc32c": {"sources.identity", "store.writers"},
     "psutil": {"limits", "store.locks"},
@@ -62,6 +71,7 @@ ALLOWED = {
     "zarr": {
         "compression",
         "info",
+        "object_store",
         "sources.graphs",
         "sources.ome_zarr",
         "sources.stored",
@@ -70,7 +80,7 @@ ALLOWED = {
         "store.objects",
         "store.publication",
         "store.targets",
-        "store.writers",
+        "stores",
     },
     "zarrs": {"sources.zarr_arrays"},
 }
@@ -83,6 +93,14 @@ WITHOUT_NUMPY = {
     "layout",
     "levels",
     "limits",
+    "clients",
+    "clouds",
+    "credentials",
+    "locations",
+    "object_store",
+    "store_errors",
+    "store_options",
+    "stores",
     "metadata",
     "multiscales",
     "options",
@@ -97,6 +115,10 @@ AT_THE_TOP = {
     ("kernels.compiled", "numba"),
     ("cli", "click"),
     ("runner.plugin", "distributed"),
+    ("clients", "obstore"),
+    ("object_store", "obstore"),
+    ("store_errors", "obstore"),
+    ("object_store", "zarr"),
 }
 
 

@@ -108,7 +108,8 @@ def test_signatures_are_those_of_the_contract():
     assert write["version"].default == "0.5"
     assert write["mode"].default == "w-"
     opened = list(inspect.signature(dp.open_image).parameters)
-    assert opened == ["source", "axes", "scale", "translation", "unit", "name"]
+    reading = ["source", "axes", "scale", "translation", "unit", "name"]
+    assert opened == [*reading, "storage_options"]
     down = inspect.signature(dp.downsample).parameters
     assert list(down)[:3] == ["array", "factors", "method"]
     assert down["method"].default == "mean"

@@ -196,6 +196,25 @@ _RUNNING = (
         help="How long to wait for the first worker of the cluster.",
     ),
 )
+_STORE = (
+    click.option(
+        "--endpoint",
+        metavar="URL",
+        help="Server of an S3 URL that is not Amazon's (https://host, http://host:80), "
+        "or of a gs or az URL.  [default: what the environment says]",
+    ),
+    click.option(
+        "--anonymous", is_flag=True, help="Do not sign requests: the data are public."
+    ),
+)
+_SOURCE_STORE = (
+    click.option(
+        "--source-endpoint", metavar="URL", help="Server of IN, where it differs."
+    ),
+    click.option(
+        "--source-anonymous", is_flag=True, help="Do not sign requests for IN alone."
+    ),
+)
 _COMPRESSOR = click.option(
     "--compressor",
     "compressors",
@@ -249,7 +268,7 @@ def main() -> None:
               "--scale 0.29,0.26,0.26")  # fmt: skip
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
-@_with(*_READING, *_LAYOUT)
+@_with(*_READING, *_LAYOUT, *_STORE, *_SOURCE_STORE)
 @_COMPRESSOR
 @click.option(
     "--mode",
@@ -271,19 +290,36 @@ def main() -> None:
 )
 @_PROGRESS
 @_DEBUG
-def write(source: str, target: str, *, debug: bool, **given: Any) -> None:
+def write(
+    source: str,
+    target: str,
+    *,
+    debug: bool,
+    endpoint: str | None,
+    anonymous: bool,
+    source_endpoint: str | None,
+    source_anonymous: bool,
+    **given: Any,
+) -> None:
     """Write the image IN as a pyramid to OUT.
 
     IN is a TIFF file, a folder or glob pattern of planes, a Zarr array or an OME-Zarr
-    image; OUT a folder. Both may be URLs (s3://, gs://, az://, https://).
+    image; OUT a folder. Both may be URLs (s3://, gs://, az://, https://); keys come
+    from the environment. --endpoint and --anonymous are for OUT, and for IN if it is a
+    URL of the same scheme or if OUT is none.
     """
     running = {
         name: given.pop(name)
         for name in ("scheduler", "cluster", "cluster_options", "jobs", "wait")
     }
+    given["storage_options"] = _storage_options(endpoint, anonymous)
+    reading = _storage_options(source_endpoint, source_anonymous)
     try:
         with raising_on_sigterm(), _reported(debug), _client(**running) as client:
-            click.echo(str(dp.write_pyramid(source, target, client=client, **given)))
+            image: Any = source
+            if reading is not None:
+                image = dp.open_image(source, storage_options=reading)
+            click.echo(str(dp.write_pyramid(image, target, client=client, **given)))
     except KeyboardInterrupt as error:
         _stop(target, _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED)
 
@@ -291,7 +327,7 @@ def write(source: str, target: str, *, debug: bool, **given: Any) -> None:
 @main.command()
 @click.argument("source", metavar="IN")
 @click.argument("store", metavar="[STORE]", required=False)
-@_with(*_READING, *_LAYOUT, _COMPRESSOR, _JSON, _DEBUG)
+@_with(*_READING, *_LAYOUT, *_STORE, _COMPRESSOR, _JSON, _DEBUG)
 def plan(
     source: str,
     store: str | None,
@@ -299,6 +335,8 @@ def plan(
     compressors: str,
     as_json: bool,
     debug: bool,
+    endpoint: str | None,
+    anonymous: bool,
     **given: Any,
 ) -> None:
     """Print what would be written, and what it would cost.
@@ -306,9 +344,11 @@ def plan(
     IN is as for write. No pixel is read, and without STORE nothing is written. With
     STORE the plan is stored there, for units and finish to carry out.
     """
+    given["storage_options"] = _storage_options(endpoint, anonymous)
     with _reported(debug):
         if store is None:
-            reading = {name: given.pop(name) for name in _READING_NAMES}
+            names = (*_READING_NAMES, "storage_options")
+            reading = {name: given.pop(name) for name in names}
             result = dp.plan_pyramid(dp.open_image(source, **reading), **given)
         else:
             result = dp.prepare_pyramid(source, store, compressors=compressors, **given)
@@ -326,14 +366,17 @@ def plan(
     callback=_read(options.shard),
     help="Run every N-th unit, from the I-th on; I is 0 to N-1.",
 )
-@_with(*_MACHINE, _PROGRESS, _DEBUG)
-def units(store: str, *, debug: bool, **given: Any) -> None:
+@_with(*_MACHINE, *_STORE, _PROGRESS, _DEBUG)
+def units(
+    store: str, *, debug: bool, endpoint: str | None, anonymous: bool, **given: Any
+) -> None:
     """Run units of the plan in STORE; other processes may run others meanwhile.
 
     Units that are done are not run again. Units that read what others have not written
     yet are left; finish runs them.
     """
     with _reported(debug):
+        given["storage_options"] = _storage_options(endpoint, anonymous)
         left = dp.run_units(store, **given)
         waiting = f"; {left} wait for units of other shards" if left else ""
         click.echo(f"{store}: this share is done{waiting}")
@@ -341,20 +384,25 @@ def units(store: str, *, debug: bool, **given: Any) -> None:
 
 @main.command()
 @click.argument("store", metavar="STORE")
-@_with(*_MACHINE, _BREAK_LOCK, _PROGRESS, _DEBUG)
-def finish(store: str, *, debug: bool, **given: Any) -> None:
+@_with(*_MACHINE, *_STORE, _BREAK_LOCK, _PROGRESS, _DEBUG)
+def finish(
+    store: str, *, debug: bool, endpoint: str | None, anonymous: bool, **given: Any
+) -> None:
     """Publish the pyramid in STORE when all its units are done.
 
     Units that read stored levels and are left are run here; they are few and small.
     """
     with _reported(debug):
+        given["storage_options"] = _storage_options(endpoint, anonymous)
         click.echo(str(dp.finish_pyramid(store, **given)))
 
 
 @main.command()
 @click.argument("store", metavar="STORE")
-@_with(_JSON, _DEBUG)
-def info(store: str, *, as_json: bool, debug: bool) -> None:
+@_with(*_STORE, _JSON, _DEBUG)
+def info(
+    store: str, *, as_json: bool, debug: bool, endpoint: str | None, anonymous: bool
+) -> None:
     """Print what a stored pyramid says of itself.
 
     STORE is the folder or URL of an OME-Zarr image. Levels, shapes, scales,
@@ -363,8 +411,16 @@ def info(store: str, *, as_json: bool, debug: bool) -> None:
     with _reported(debug):
         from dask_pyramid.info import info_text, stored_info
 
-        found = stored_info(store)
+        options = _storage_options(endpoint, anonymous)
+        found = stored_info(store, storage_options=options)
         click.echo(_json(found) if as_json else info_text(found))
+
+
+def _storage_options(endpoint: str | None, anonymous: bool) -> dict[str, Any] | None:
+    """Return what was given of a store; None if nothing was."""
+    given = {"endpoint": endpoint, "anonymous": anonymous or None}
+    found = {name: value for name, value in given.items() if value is not None}
+    return found or None
 
 
 def _stop(target: str, status: int) -> NoReturn:

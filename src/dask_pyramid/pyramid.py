@@ -25,8 +25,9 @@ from dask_pyramid.plan import PyramidPlan, plan_pyramid
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.graphs import graph_places
 from dask_pyramid.sources.stored import open_stored
-from dask_pyramid.sources.zarr_arrays import lives_in_process
 from dask_pyramid.store import publication, targets
+from dask_pyramid.store_options import StoreOptions, share_options
+from dask_pyramid.stores import lives_in_process
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -236,6 +237,7 @@ def write_pyramid(
     retries: int = 2,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> Pyramid:
     """Write an image as an OME-Zarr multiscale pyramid.
 
@@ -289,6 +291,10 @@ def write_pyramid(
     break_lock : bool
         Whether to write although another process seems to; that of a process of this
         machine that is gone, or has not been renewed for five minutes, is no obstacle.
+    storage_options : dict or StoreOptions, optional
+        How to open the URL `target`, and `image` too if that is a URL of the same
+        scheme or if `target` is none; as for `open_image`. A source that needs others
+        is opened first: ``write_pyramid(open_image(url, storage_options=...), ...)``.
 
     Returns
     -------
@@ -340,6 +346,7 @@ def write_pyramid(
             compressors=compressors,
             mode=mode,
             team=team,
+            storage_options=storage_options,
         )
         if order.target.state == "complete" and mode == "a":
             writing.check_complete(order)
@@ -348,7 +355,7 @@ def write_pyramid(
                 progress=progress, break_lock=break_lock, retries=retries
             )
             writing.write(order, execution)
-    return open_pyramid(order.target.location or order.target.store)
+    return _opened(order.target)
 
 
 def _order(
@@ -360,10 +367,14 @@ def _order(
     compressors: Any,
     mode: str,
     team: runner.Team,
+    storage_options: Mapping[str, Any] | StoreOptions | None,
 ) -> writing.Order:
     """Check all that can be checked before anything is written."""
-    opened = open_image(image, **reading)
-    place = targets.open_target(target, mode=mode, sources=_places(opened))
+    here, there = share_options(storage_options, image, target)
+    opened = open_image(image, **reading, storage_options=here)
+    place = targets.open_target(
+        target, mode=mode, sources=_places(opened), options=there
+    )
     if team.elsewhere:
         _check_reach(place)
     plan = plan_pyramid(opened, crew=team.crew, **planning)
@@ -434,6 +445,7 @@ def prepare_pyramid(image: Any, target: Any, **options: Any) -> PyramidPlan:
     }
     compressors, mode = options.pop("compressors", None), options.pop("mode", "w-")
     break_lock = options.pop("break_lock", False)
+    storage_options = options.pop("storage_options", None)
     machine = {key: options.pop(key, None) for key in ("workers", "memory_limit")}
     with runner.connect("threads", **machine) as team:
         order = _order(
@@ -444,6 +456,7 @@ def prepare_pyramid(image: Any, target: Any, **options: Any) -> PyramidPlan:
             compressors=compressors,
             mode=mode,
             team=team,
+            storage_options=storage_options,
         )
     writing.prepare(order, break_lock=break_lock)
     return order.job.plan
@@ -456,6 +469,7 @@ def run_units(
     workers: int | None = None,
     memory_limit: int | str | None = None,
     progress: bool | runner.ProgressCallback | None = None,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> int:
     """Run a share of the units of a stored plan; others may run theirs meanwhile.
 
@@ -471,6 +485,9 @@ def run_units(
         Bytes that this process may use; by default half of what there is.
     progress : bool or callable, optional
         As for `write_pyramid`.
+    storage_options : dict or StoreOptions, optional
+        How to open the URL `target`. Of the source the server and the like are stored
+        with the plan; its keys must be in the environment.
 
     Returns
     -------
@@ -499,7 +516,8 @@ def run_units(
             "is (0, 4)"
         )
     tune_malloc()
-    place = targets.open_target(target, mode="a")
+    options = share_options(storage_options, None, target)[1]
+    place = targets.open_target(target, mode="a", options=options)
     limits = {"workers": workers, "memory_limit": memory_limit}
     execution = writing.Execution(progress=progress)
     return writing.run_share(place, execution, share=(index, count), limits=limits)
@@ -512,6 +530,7 @@ def finish_pyramid(
     memory_limit: int | str | None = None,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> Pyramid:
     """Publish a pyramid whose units are done.
 
@@ -522,7 +541,7 @@ def finish_pyramid(
     ----------
     target : path or URL
         Where the plan is stored.
-    workers, memory_limit, progress
+    workers, memory_limit, progress, storage_options
         As for `run_units`.
     break_lock : bool
         Whether to take the lock of another process.
@@ -545,20 +564,32 @@ def finish_pyramid(
     ((60, 256, 256), (60, 128, 128))
     """
     tune_malloc()
-    place = targets.open_target(target, mode="a")
+    options = share_options(storage_options, None, target)[1]
+    place = targets.open_target(target, mode="a", options=options)
     limits = {"workers": workers, "memory_limit": memory_limit}
     execution = writing.Execution(progress=progress, break_lock=break_lock)
     writing.finish(place, execution, limits=limits)
-    return open_pyramid(place.location or place.store)
+    return _opened(place)
 
 
-def open_pyramid(location: Any) -> Pyramid:
+def _opened(target: targets.Target) -> Pyramid:
+    """Return the pyramid at a target."""
+    if not target.location:
+        return open_pyramid(target.store)
+    return open_pyramid(target.location, storage_options=target.options)
+
+
+def open_pyramid(
+    location: Any, *, storage_options: Mapping[str, Any] | StoreOptions | None = None
+) -> Pyramid:
     """Open a stored pyramid; nothing is read but metadata.
 
     Parameters
     ----------
     location : path, URL, zarr store or zarr.Group
         An OME-Zarr image of version 0.4, 0.5 or 0.6, by whatever tool.
+    storage_options : dict or StoreOptions, optional
+        How to open a URL; as for `open_image`.
 
     Returns
     -------
@@ -571,8 +602,10 @@ def open_pyramid(location: Any) -> Pyramid:
         If there is nothing there.
     ValueError
         If it is no OME-Zarr image, or an unfinished one.
+    PermissionError
+        If a store refuses the credentials, or there are none.
     """
-    stored = open_stored(location)
+    stored = open_stored(location, storage_options=storage_options)
     return Pyramid(
         image=stored.levels[0],
         stored=stored.levels,

@@ -13,7 +13,9 @@ ROOT = Path(dask_pyramid.__file__).parent
 # A module imports only modules that stand before it.
 ORDER = """
     axes multiscales omero limits drawing tables options device
+    locations clouds store_options credentials store_errors clients object_store stores
     geometry methods layout schedule passes superblocks
+    crew
     kernels.generic kernels.compiled kernels cost strategy levels windows image metadata
     amended provenance
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
@@ -22,9 +24,11 @@ ORDER = """
     existing sources.identity compression plan growth journal grey receipts jobs
     attributes graph
     store.objects store.writers store.locks store.targets store.ledger
-    store.publication store units runner progress report info figure writing
-    accounts intents growing
-    pyramid extend cli
+    store.publication store units
+    runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
+    runner.processes runner.plugin runner.cluster runner.window runner.team runner
+    progress report info figure writing accounts intents growing pyramid extend
+    clusters stopping cli
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -35,19 +39,43 @@ UPWARDS = {
 }
 
 # Who uses the package as a whole: for its version, or its public names.
-VERSIONED = ("accounts", "attributes", "cli", "intents", "jobs", "pyramid")
+VERSIONED = (
+    "accounts",
+    "attributes",
+    "cli",
+    "intents",
+    "jobs",
+    "pyramid",
+    "runner.plugin",
+)
 
 # Third parties: where they may be named at all. NumPy may be everywhere but in the
 # modules of plain integers.
 ALLOWED = {
     "click": {"cli"},
-    "dask": {"graph", "runner", "sources.arrays", "sources.blocks"},
+    "cloudpickle": {"runner.tasks"},
+    "dask": {
+        "graph",
+        "runner.cluster",
+        "runner.team",
+        "sources.arrays",
+        "sources.blocks",
+    },
     "dask_image": {"sources.planes"},
-    "distributed": {"cli", "runner"},
+    "dask_jobqueue": {"clusters"},
+    "distributed": {"clusters", "runner.cluster", "runner.plugin", "runner.team"},
     "matplotlib": {"figure"},
     "numba": {"kernels.compiled"},
     "numcodecs": {"compression"},
-    "obstore": {"sources.ome_zarr", "sources.zarr_arrays"},
+    "obstore": {
+        "clients",
+        "object_store",
+        "runner.transient",
+        "sources.ome_zarr",
+        "sources.zarr_arrays",
+        "store_errors",
+        "stores",
+    },
     "pims": {"sources.planes"},
     "google_crc32c": {"sources.identity", "store.ledger", "store.writers"},
     "psutil": {"limits", "store.locks"},
@@ -57,6 +85,7 @@ ALLOWED = {
         "compression",
         "existing",
         "info",
+        "object_store",
         "sources.graphs",
         "sources.ome_zarr",
         "sources.stored",
@@ -65,18 +94,27 @@ ALLOWED = {
         "store.objects",
         "store.publication",
         "store.targets",
-        "store.writers",
+        "stores",
     },
     "zarrs": {"sources.zarr_arrays"},
 }
 WITHOUT_NUMPY = {
     "axes",
     "cost",
+    "crew",
     "drawing",
     "geometry",
     "layout",
     "levels",
     "limits",
+    "clients",
+    "clouds",
+    "credentials",
+    "locations",
+    "object_store",
+    "store_errors",
+    "store_options",
+    "stores",
     "metadata",
     "multiscales",
     "options",
@@ -88,7 +126,15 @@ WITHOUT_NUMPY = {
     "windows",
 }
 # Loaded only when they are needed: these modules are loaded by name by nobody else.
-AT_THE_TOP = {("kernels.compiled", "numba"), ("cli", "click")}
+AT_THE_TOP = {
+    ("kernels.compiled", "numba"),
+    ("cli", "click"),
+    ("runner.plugin", "distributed"),
+    ("clients", "obstore"),
+    ("object_store", "obstore"),
+    ("store_errors", "obstore"),
+    ("object_store", "zarr"),
+}
 
 
 def modules():

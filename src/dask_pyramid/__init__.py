@@ -18,6 +18,7 @@ _HOMES = {
     "Progress": "runner",
     "Pyramid": "pyramid",
     "PyramidPlan": "plan",
+    "StoreOptions": "store_options",
     "add_levels": "extend",
     "append": "extend",
     "build_pyramid": "pyramid",
@@ -39,6 +40,7 @@ __all__ = [
     "Progress",
     "Pyramid",
     "PyramidPlan",
+    "StoreOptions",
     "__version__",
     "add_levels",
     "append",
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     )
     from dask_pyramid.runner import Progress
     from dask_pyramid.sources import open_image
+    from dask_pyramid.store_options import StoreOptions
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.levels import Level, make_levels
+from dask_pyramid.locations import is_url
 from dask_pyramid.metadata import VERSIONS, Multiscales, parse_multiscales
 from dask_pyramid.methods import METHODS, Method, Sigma
 from dask_pyramid.provenance import Provenance, read_provenance
@@ -20,6 +21,7 @@ from dask_pyramid.sources.opened import native
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Image
+    from dask_pyramid.store_options import StoreOptions
 
 __all__ = ["Existing", "StoredLevel", "level_path", "read_existing"]
 
@@ -137,7 +139,12 @@ def level_path(first: str, number: int) -> str:
 
 
 def read_existing(
-    group: Any, place: str, *, resumed: bool = False, **given: Any
+    group: Any,
+    place: str,
+    *,
+    options: StoreOptions | None = None,
+    resumed: bool = False,
+    **given: Any,
 ) -> Existing:
     """Read what a group holds: an OME-Zarr image, or one array.
 
@@ -147,6 +154,8 @@ def read_existing(
         The group.
     place : str
         Its path or URL, for readers that travel; empty for a store object.
+    options : StoreOptions, optional
+        How a URL is opened.
     resumed : bool
         Whether a call is repeated, that has perhaps made an image of the group.
     **given
@@ -165,7 +174,7 @@ def read_existing(
     attributes = group.attrs.asdict()
     ome = attributes.get("ome", attributes)
     if not isinstance(ome, Mapping) or "multiscales" not in ome:
-        return _bare(group, place, attributes, given)
+        return _bare(group, place, attributes, {**given, **_opening(place, options)})
     said = sorted(name for name, value in given.items() if value is not None)
     if said and not resumed:
         raise ValueError(
@@ -175,7 +184,7 @@ def read_existing(
     found = parse_multiscales(attributes)
     _check_version(found)
     arrays = [_array(group, dataset.path) for dataset in found.datasets]
-    image = open_image(place or group)
+    image = open_image(place or group, **_opening(place, options))
     levels = tuple(
         _stored(array, dataset.path, dataset.scale, dataset.translation)
         for array, dataset in zip(arrays, found.datasets, strict=True)
@@ -194,6 +203,10 @@ def read_existing(
         provenance=record,
         named=_is_named(arrays[0]),
     )
+
+
+def _opening(place: str, options: StoreOptions | None) -> dict[str, Any]:
+    return {"storage_options": options} if is_url(place) else {}
 
 
 def _is_named(array: Any) -> bool:

@@ -13,12 +13,13 @@ import numpy as np
 
 from dask_pyramid import growing, runner
 from dask_pyramid.growth import parse_region, plan_levels, plan_updated
-from dask_pyramid.intents import added, appended, look, superseding, updated
+from dask_pyramid.intents import Site, added, appended, look, superseding, updated
 from dask_pyramid.limits import tune_malloc
-from dask_pyramid.pyramid import Pyramid, connected, image_places, open_pyramid
+from dask_pyramid.pyramid import Pyramid, check_reach, image_places, stored_pyramid
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.identity import identify
 from dask_pyramid.store import targets
+from dask_pyramid.store_options import StoreOptions, share_options
 from dask_pyramid.writing import Execution
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dask_pyramid.existing import Existing
     from dask_pyramid.image import Image
     from dask_pyramid.methods import Method, Sigma
+    from dask_pyramid.store.targets import Target
 
 __all__ = ["add_levels", "append", "update_pyramid"]
 
@@ -51,6 +53,8 @@ def add_levels(
     workers: int | None = None,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,
+    retries: int = 2,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> Pyramid:
     """Add the coarser levels that a stored image lacks; level 0 is only read.
 
@@ -71,7 +75,7 @@ def add_levels(
         huge, and shards if level 0 has them.
     compressors : object
         As for `write_pyramid`.
-    memory_limit, client, workers, progress, break_lock
+    memory_limit, client, workers, progress, break_lock, retries, storage_options
         As for `write_pyramid`.
     replace : bool
         Whether to remove all levels but level 0 and make them anew. Readers see level 0
@@ -113,40 +117,57 @@ def add_levels(
     ((40, 200, 200), (20, 100, 100), (10, 50, 50))
     """
     tune_malloc()
-    target = targets.open_existing(store)
-    site = look(
-        target, axes=axes, scale=scale, translation=translation, unit=unit, name=name
-    )
-    if site.is_listed:
-        site = growing.settle(site, break_lock=break_lock)
-    site.check("add_levels", published=False)
-    client, workers, memory_limit = connected(target, client, workers, memory_limit)
-    plan, n_kept = plan_levels(
-        site.existing,
-        method=method,
-        sigma=sigma,
-        scale_factors=scale_factors,
-        chunks=chunks,
-        shards=shards,
-        memory_limit=memory_limit,
-        workers=workers,
-        replaces=replace,
-    )
-    growth = added(site, plan, n_kept=n_kept, replaces=replace, compressors=compressors)
-    if plan.passes or site.found is not None:
-        if not site.existing.named:
-            warnings.warn(
-                f"level 0 of {target} does not name its dimensions, as OME-Zarr "
-                f"{site.existing.version} wants; it is left as it is",
-                stacklevel=2,
-            )
-        growing.grow(
-            dataclasses.replace(growth, client=client),
-            Execution(progress=progress, break_lock=break_lock),
+    options = share_options(storage_options, None, store)[1]
+    execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
+    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+        target = _reached(store, options, team)
+        site = look(
+            target,
+            axes=axes,
+            scale=scale,
+            translation=translation,
+            unit=unit,
+            name=name,
         )
-    else:
-        growing.tidy(target, break_lock=break_lock)
-    return open_pyramid(target.location or target.store)
+        if site.is_listed:
+            site = growing.settle(site, break_lock=break_lock)
+        site.check("add_levels", published=False)
+        plan, n_kept = plan_levels(
+            site.existing,
+            method=method,
+            sigma=sigma,
+            scale_factors=scale_factors,
+            chunks=chunks,
+            shards=shards,
+            crew=team.crew,
+            replaces=replace,
+        )
+        growth = added(
+            site, plan, n_kept=n_kept, replaces=replace, compressors=compressors
+        )
+        if plan.passes or site.found is not None:
+            _warn_unnamed(site)
+            growing.grow(dataclasses.replace(growth, team=team), execution)
+        else:
+            growing.tidy(target, break_lock=break_lock)
+    return stored_pyramid(target)
+
+
+def _reached(store: Any, options: StoreOptions, team: runner.Team) -> Target:
+    """Return a store that exists and that those who run the units can write."""
+    target = targets.open_existing(store, options=options)
+    if team.elsewhere:
+        check_reach(target)
+    return target
+
+
+def _warn_unnamed(site: Site) -> None:
+    if not site.existing.named:
+        warnings.warn(
+            f"level 0 of {site.target} does not name its dimensions, as OME-Zarr "
+            f"{site.existing.version} wants; it is left as it is",
+            stacklevel=3,
+        )
 
 
 def update_pyramid(
@@ -160,6 +181,8 @@ def update_pyramid(
     workers: int | None = None,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,
+    retries: int = 2,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> Pyramid:
     """Compute again what depends on a region of level 0 that has changed.
 
@@ -171,7 +194,7 @@ def update_pyramid(
         Where, in voxels of level 0; an axis that a dict does not name is taken whole.
     method, sigma
         How the levels were made; by default what the metadata say.
-    memory_limit, client, workers, progress, break_lock
+    memory_limit, client, workers, progress, break_lock, retries, storage_options
         As for `write_pyramid`.
 
     Returns
@@ -208,32 +231,27 @@ def update_pyramid(
     7
     """
     tune_malloc()
-    target = targets.open_existing(store)
-    site = look(target)
-    site.check("update_pyramid")
-    if site.found is not None and site.found.published:
-        site = growing.settle(site, break_lock=break_lock)
-    client, workers, memory_limit = connected(target, client, workers, memory_limit)
-    image = site.existing.image
-    regions = [parse_region(region, image.shape, image.axes)]
-    if site.found is not None and site.found.region is not None:
-        # What an interrupted call has left half done comes first.
-        regions = list(dict.fromkeys([site.found.region, *regions]))
-    for part in regions:
-        plan = plan_updated(
-            site.existing,
-            part,
-            method=method,
-            sigma=sigma,
-            memory_limit=memory_limit,
-            workers=workers,
-        )
-        growing.grow(
-            dataclasses.replace(updated(site, plan, part), client=client),
-            Execution(progress=progress, break_lock=break_lock),
-        )
+    options = share_options(storage_options, None, store)[1]
+    execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
+    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+        target = _reached(store, options, team)
         site = look(target)
-    return open_pyramid(target.location or target.store)
+        site.check("update_pyramid")
+        if site.found is not None and site.found.published:
+            site = growing.settle(site, break_lock=break_lock)
+        image = site.existing.image
+        regions = [parse_region(region, image.shape, image.axes)]
+        if site.found is not None and site.found.region is not None:
+            # What an interrupted call has left half done comes first.
+            regions = list(dict.fromkeys([site.found.region, *regions]))
+        for part in regions:
+            plan = plan_updated(
+                site.existing, part, method=method, sigma=sigma, crew=team.crew
+            )
+            growth = updated(site, plan, part)
+            growing.grow(dataclasses.replace(growth, team=team), execution)
+            site = look(target)
+    return stored_pyramid(target)
 
 
 def append(
@@ -249,6 +267,8 @@ def append(
     workers: int | None = None,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,
+    retries: int = 2,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> Pyramid:
     """Append an image behind a stored one, to level 0 and all other levels.
 
@@ -266,7 +286,7 @@ def append(
         Names of the image's dimensions; an array has those of the pyramid.
     method, sigma
         How the levels were made; by default what the metadata say.
-    memory_limit, client, workers, progress, break_lock
+    memory_limit, client, workers, progress, break_lock, retries, storage_options
         As for `write_pyramid`.
 
     Returns
@@ -302,41 +322,39 @@ def append(
     ((2, 200, 200), (2, 100, 100))
     """
     tune_malloc()
-    site = look(targets.open_existing(store))
-    site.check("append")
-    opened = _continuation(image, axes, site.existing)
-    target = site.target
-    targets.open_existing(store, sources=image_places(opened))  # what is not its source
-    client, workers, memory_limit = connected(target, client, workers, memory_limit)
-    source = identify(opened)
-    if client is not None:
-        opened = runner.portable(opened)
-    options: dict[str, Any] = {
-        "method": method,
-        "sigma": sigma,
-        "memory_limit": memory_limit,
-        "workers": workers,
-    }
-    growth = appended(site, opened, axis, source=source, options=options)
-    if site.found is None or site.found.fingerprint == growth.journal.fingerprint:
-        pass
-    elif site.has_grown:
-        site = growing.settle(site, break_lock=break_lock)
-        growth = appended(site, opened, axis, source=source, options=options)
-    else:
-        growth = superseding(growth)
-    growing.grow(
-        dataclasses.replace(growth, client=client),
-        Execution(progress=progress, break_lock=break_lock),
-    )
-    return open_pyramid(target.location or target.store)
+    here, there = share_options(storage_options, image, store)
+    execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
+    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+        site = look(_reached(store, there, team))
+        site.check("append")
+        opened = _continuation(image, axes, site.existing, options=here)
+        sources = image_places(opened)
+        targets.open_existing(store, sources=sources, options=there)  # lies apart
+        source = identify(opened)
+        if team.elsewhere:
+            opened = runner.portable(opened)
+        planning = {"method": method, "sigma": sigma, "crew": team.crew}
+        growth = appended(site, opened, axis, source=source, options=planning)
+        if site.found is None or site.found.fingerprint == growth.journal.fingerprint:
+            pass
+        elif site.has_grown:
+            site = growing.settle(site, break_lock=break_lock)
+            growth = appended(site, opened, axis, source=source, options=planning)
+        else:
+            growth = superseding(growth)
+        growing.grow(dataclasses.replace(growth, team=team), execution)
+    return stored_pyramid(site.target)
 
 
 def _continuation(
-    image: Any, axes: str | Sequence[str] | None, existing: Existing
+    image: Any,
+    axes: str | Sequence[str] | None,
+    existing: Existing,
+    *,
+    options: StoreOptions | None,
 ) -> Image:
     """Open what is to be appended; an array has the axes of the pyramid."""
     plain = isinstance(image, np.ndarray) or hasattr(image, "dask")
     if axes is None and plain and image.ndim == existing.image.ndim:
         axes = existing.image.axes
-    return open_image(image, axes=axes)
+    return open_image(image, axes=axes, storage_options=options)

@@ -107,7 +107,7 @@ def _stored_plan(growth: Growth, found: Journal) -> PyramidPlan:
     except ValueError:  # a method of the user's own is not stored
         ledger.clear_receipts(growth.site.target)
         return plan
-    return stored.limited(workers=plan.workers, memory_limit=plan.memory_limit)
+    return plan if growth.team is None else stored.limited(growth.team.crew)
 
 
 def _remove(growth: Growth) -> None:
@@ -135,7 +135,8 @@ def _run(growth: Growth, books: Books, execution: Execution) -> None:
             runner.run_units(
                 task,
                 graph=growth.image.graph,
-                client=growth.client,
+                client=growth.team,
+                retries=execution.retries,
                 progress=callback,
                 skip=set(map(int, books.done.nonzero()[0])),
                 on_receipt=books.add,

@@ -21,6 +21,7 @@ from dask_pyramid.windows import dependent_parts, nothing, whole, whole_objects
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dask_pyramid.crew import Crew
     from dask_pyramid.image import Image, Reader
     from dask_pyramid.passes import Part, Range
 
@@ -38,8 +39,7 @@ def plan_levels(
     scale_factors: str | Sequence[int | Mapping[str, int]],
     chunks: Any,
     shards: Any,
-    memory_limit: int | str | None,
-    workers: int | None,
+    crew: Crew,
     replaces: bool,
 ) -> tuple[PyramidPlan, int]:
     """Plan the levels that an image lacks.
@@ -48,8 +48,10 @@ def plan_levels(
     ----------
     existing : Existing
         What is stored.
-    method, sigma, scale_factors, chunks, shards, memory_limit, workers
+    method, sigma, scale_factors, chunks, shards
         As for `dask_pyramid.add_levels`.
+    crew : Crew
+        What runs the units.
     replaces : bool
         Whether stored levels above level 0 are made anew.
 
@@ -93,8 +95,7 @@ def plan_levels(
         method=record,
         sigma=sigmas,
         version=existing.version,
-        memory_limit=memory_limit,
-        workers=workers,
+        crew=crew,
         parts=[
             nothing(level) if level.number < n_kept else whole(level)
             for level in levels
@@ -166,8 +167,7 @@ def plan_updated(
     *,
     method: str | Method | None,
     sigma: Sigma,
-    memory_limit: int | str | None,
-    workers: int | None,
+    crew: Crew,
 ) -> PyramidPlan:
     """Plan what depends on a region of level 0, on all other levels.
 
@@ -177,8 +177,10 @@ def plan_updated(
         What is stored.
     region : Part
         From `parse_region`.
-    method, sigma, memory_limit, workers
+    method, sigma
         As for `dask_pyramid.update_pyramid`.
+    crew : Crew
+        What runs the units.
 
     Returns
     -------
@@ -196,8 +198,7 @@ def plan_updated(
         method=record,
         sigma=sigmas,
         version=existing.version,
-        memory_limit=memory_limit,
-        workers=workers,
+        crew=crew,
         parts=[nothing(levels[0]), *parts[1:]],
     )
 
@@ -209,8 +210,7 @@ def plan_appended(
     *,
     method: str | Method | None,
     sigma: Sigma,
-    memory_limit: int | str | None,
-    workers: int | None,
+    crew: Crew,
 ) -> tuple[PyramidPlan, Image]:
     """Plan an image that is longer along an axis.
 
@@ -222,8 +222,10 @@ def plan_appended(
         What follows behind it.
     axis : str
         Axis along which it grows.
-    method, sigma, memory_limit, workers
+    method, sigma
         As for `dask_pyramid.append`.
+    crew : Crew
+        What runs the units.
 
     Returns
     -------
@@ -258,8 +260,7 @@ def plan_appended(
         method=record,
         sigma=sigmas,
         version=existing.version,
-        memory_limit=memory_limit,
-        workers=workers,
+        crew=crew,
         parts=_dependent(joined, levels, method=record, sigma=sigmas, region=region),
     )
     return plan, joined

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dask_pyramid.image import Image
     from dask_pyramid.passes import Part
     from dask_pyramid.plan import PyramidPlan
+    from dask_pyramid.runner import Team
     from dask_pyramid.store.targets import Target
 
 __all__ = ["Growth", "Site", "added", "appended", "look", "superseding", "updated"]
@@ -94,6 +95,7 @@ def look(target: Target, **given: Any) -> Site:
     existing = read_existing(
         targets.open_group(target),
         target.location,
+        options=target.options,
         resumed=found is not None,
         **given,
     )
@@ -114,8 +116,8 @@ class Growth:
     """What the first pass reads, if that does not read a stored level."""
     compressors: Any = None
     """Codecs of new levels, as in zarr-python, or a name."""
-    client: Any = None
-    """The client on which units run, or None."""
+    team: Team | None = None
+    """Who runs the units; None where all have run."""
 
 
 def added(
@@ -272,7 +274,9 @@ def _before(site: Site) -> Existing:
         for level, shape in zip(existing.levels, found.before, strict=True)
     )
     place = target.store if target.store is not None else target.location
-    reader = ZarrReader(place, levels[0].path, shape=levels[0].shape)
+    reader = ZarrReader(
+        place, levels[0].path, shape=levels[0].shape, options=target.options
+    )
     image = dataclasses.replace(existing.image, reader=reader)
     return dataclasses.replace(existing, levels=levels, image=image)
 

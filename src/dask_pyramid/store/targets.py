@@ -15,19 +15,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.credentials import address_of
+from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.metadata import parse_multiscales
 from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources.opened import ProcessCache
-from dask_pyramid.sources.zarr_arrays import (
-    ZarrReader,
-    is_url,
-    local_path,
-    open_store,
-    public_url,
-    store_place,
-)
+from dask_pyramid.sources.zarr_arrays import ZarrReader
 from dask_pyramid.store import objects
 from dask_pyramid.store.writers import WORK, LevelWriter
+from dask_pyramid.store_options import StoreOptions
+from dask_pyramid.stores import open_store, store_place
 
 if TYPE_CHECKING:
     from dask_pyramid.levels import Level
@@ -67,6 +64,8 @@ class Target:
     """Path or URL that readers will open; empty for a store object."""
     store: Any = field(default=None, compare=False)
     """The store object, if the user gave one."""
+    options: StoreOptions = field(default_factory=StoreOptions)
+    """How a URL is opened."""
     state: str = "empty"
     """What was there: "empty", "unfinished" (a run that was interrupted) or "complete"
     (a pyramid that readers can open)."""
@@ -95,7 +94,9 @@ class Target:
         if self.store is not None:
             return self.store
         key = self.run, self.root
-        return _stores.get(key, lambda: open_store(self.root, read_only=False))
+        return _stores.get(
+            key, lambda: open_store(self.root, read_only=False, options=self.options)
+        )
 
     def open_for_lock(self) -> Any:
         """Return the store that readers will open, which is where the lock is."""
@@ -109,7 +110,9 @@ class Target:
         place = self.store if self.store is not None else self.root
         return _readers.get(
             (self.run, level.path),
-            lambda: ZarrReader(place, level.path, shape=level.shape),
+            lambda: ZarrReader(
+                place, level.path, shape=level.shape, options=self.options
+            ),
         )
 
     def level_writer(self, level: Level) -> LevelWriter:
@@ -136,7 +139,13 @@ def release(target: Target) -> None:
         cache.forget(lambda key: key[0] == target.run)
 
 
-def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Target:
+def open_target(
+    target: Any,
+    *,
+    mode: str,
+    sources: Sequence[str] = (),
+    options: StoreOptions | None = None,
+) -> Target:
     """Check where a pyramid shall go; nothing is written.
 
     Parameters
@@ -148,6 +157,8 @@ def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Targe
         ``"w"`` replaces a pyramid.
     sources : sequence of str
         Paths and URLs that the source reads.
+    options : StoreOptions, optional
+        How to open a URL.
 
     Returns
     -------
@@ -161,6 +172,9 @@ def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Targe
     ValueError
         If the mode is unknown, or the target lies in, at or around the source, or
         holds symbolic links.
+    OSError
+        If an object store refuses the credentials, has no such bucket, or does not
+        answer.
     """
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
@@ -169,14 +183,21 @@ def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Targe
     text = local_path(os.fspath(target))
     if not text:
         raise ValueError("target must be a path or URL, got an empty text")
-    location = text.rstrip("/") if is_url(text) else os.path.realpath(text)
+    if is_url(text):
+        options = options or StoreOptions()
+        _check_apart(address_of(text, options), sources)
+        return _open_url(text.rstrip("/"), mode, options)
+    location = os.path.realpath(text)
     _check_apart(location, sources)
-    if is_url(location):
-        return _open_url(location, mode)
     return _open_folder(Path(location), mode)
 
 
-def open_existing(target: Any, *, sources: Sequence[str] = ()) -> Target:
+def open_existing(
+    target: Any,
+    *,
+    sources: Sequence[str] = (),
+    options: StoreOptions | None = None,
+) -> Target:
     """Check a store whose image shall grow in place; nothing is written.
 
     Parameters
@@ -185,6 +206,8 @@ def open_existing(target: Any, *, sources: Sequence[str] = ()) -> Target:
         What is there already.
     sources : sequence of str
         Paths and URLs of what shall be read beside it.
+    options : StoreOptions, optional
+        How to open a URL.
 
     Returns
     -------
@@ -199,8 +222,10 @@ def open_existing(target: Any, *, sources: Sequence[str] = ()) -> Target:
         If it lies in, at or around a source, holds symbolic links, cannot be written,
         or has not been finished.
     """
-    place = _existing_place(target, sources)
-    store = place.open()
+    place = _existing_place(target, sources, options or StoreOptions())
+    store = place.store
+    if store is None:
+        store = open_store(place.location, options=place.options, hurried=True)
     if not any(objects.get(store, name) for name in ("zarr.json", ".zgroup")):
         raise FileNotFoundError(
             f"target must be a Zarr group to grow, got {place}, where there is none; "
@@ -221,7 +246,9 @@ def open_group(target: Target) -> Any:
     return zarr.open_group(target.open(), mode="r", use_consolidated=False)
 
 
-def _existing_place(target: Any, sources: Sequence[str]) -> Target:
+def _existing_place(
+    target: Any, sources: Sequence[str], options: StoreOptions
+) -> Target:
     from zarr.storage import LocalStore
 
     if isinstance(target, LocalStore):
@@ -229,13 +256,14 @@ def _existing_place(target: Any, sources: Sequence[str]) -> Target:
     if not isinstance(target, str | os.PathLike):
         return _store_object(target, sources)
     text = local_path(os.fspath(target))
-    location = text.rstrip("/") if is_url(text) else os.path.realpath(text)
+    if is_url(text):
+        _refuse_web(text)
+        _check_apart(address_of(text, options), sources)
+        return Target(location=text.rstrip("/"), options=options)
+    location = os.path.realpath(text)
     _check_apart(location, sources)
-    if is_url(location):
-        _refuse_web(location)
-    else:
-        settle_replacement(Path(location))
-        _refuse_links(Path(location))
+    settle_replacement(Path(location))
+    _refuse_links(Path(location))
     return Target(location=location)
 
 
@@ -281,7 +309,7 @@ def _open_folder(path: Path, mode: str) -> Target:
             f"target must be a new place or a pyramid, got {str(path)!r}, a file"
         )
     _refuse_links(path)
-    target = _found(Target(location=str(path)), mode)
+    target = _found(Target(location=str(path)), mode, open_store(str(path)))
     if target.state == "complete" and _beside(target.location, "replacement").exists():
         # An interrupted replacement: "w" starts it again, "a" goes on with it.
         target = replace(target, replaces=True)
@@ -339,9 +367,10 @@ def _refuse_links(path: Path) -> None:
             )
 
 
-def _open_url(url: str, mode: str) -> Target:
+def _open_url(url: str, mode: str, options: StoreOptions) -> Target:
     _refuse_web(url)
-    return _found(Target(location=url), mode)
+    store = open_store(url, options=options, hurried=True)
+    return _found(Target(location=url, options=options), mode, store)
 
 
 def _refuse_web(url: str) -> None:
@@ -357,7 +386,7 @@ def _open_store_object(store: Any, mode: str, sources: Sequence[str]) -> Target:
 
     if isinstance(store, LocalStore):
         return open_target(store.root, mode=mode, sources=sources)
-    return _found(_store_object(store, sources), mode)
+    return _found(_store_object(store, sources), mode, store)
 
 
 def _store_object(store: Any, sources: Sequence[str]) -> Target:
@@ -383,9 +412,8 @@ def _store_object(store: Any, sources: Sequence[str]) -> Target:
     return Target(location="", store=store)
 
 
-def _found(target: Target, mode: str) -> Target:
+def _found(target: Target, mode: str, store: Any) -> Target:
     """Return the target with what is there; refuse what the mode does not allow for."""
-    store = target.open() if not target.local else open_store(target.location)
     state = _state_of(store)
     if state == "empty":
         return target

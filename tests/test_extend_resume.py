@@ -187,7 +187,7 @@ def test_growth_that_is_killed_goes_on_to_the_same_bytes(grown, tmp_path, after)
         grow(verb, tmp_path / "a", progress=lambda state: done.append(state.done))
     assert content(tmp_path / "a") == wanted
     if verb != "update_pyramid":  # level 0 may have been written again meanwhile
-        assert done[0] > after
+        assert done[0] >= after
 
 
 def test_another_call_waits_for_the_one_that_was_interrupted(tmp_path):

@@ -141,6 +141,9 @@ def _run(growth: Growth, books: Books, execution: Execution) -> None:
                 skip=set(map(int, books.done.nonzero()[0])),
                 on_receipt=books.add,
             )
+        except Exception as error:
+            error.add_note("readers see what they saw; the same call goes on")
+            raise
         finally:
             targets.release(growth.site.target)
 

@@ -297,6 +297,18 @@ def test_objects_that_hold_several_frames_are_written_again_at_the_old_end(tmp_p
     assert_same(tmp_path / "a", tmp_path / "w")
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_one_frame_or_plane_may_lack_the_axis(tmp_path, lazy):
+    array = values((3, 5, 20, 21), "uint16")
+    options = {"scale_factors": [2], "chunks": (1, 4, 8, 8), "shards": False}
+    image = dp.open_image(array, axes="tzyx")
+    dp.write_pyramid(dp.open_image(array[:2], axes="tzyx"), tmp_path / "a", **options)
+    frame = da.from_array(array[2], chunks=7) if lazy else array[2]
+    dp.append(tmp_path / "a", frame)
+    dp.write_pyramid(image, tmp_path / "w", **options)
+    assert_same(tmp_path / "a", tmp_path / "w")
+
+
 def test_readers_see_the_old_extents_until_all_is_written(tmp_path):
     array = values((6, 40, 40), "uint16")
     options = {"scale_factors": [2, 4], "chunks": (1, 8, 8), "shards": False}
@@ -507,7 +519,8 @@ def test_a_name_that_something_else_has_is_refused(tmp_path):
     [
         (lambda a: a.astype("uint8"), ValueError, "must have the dtype"),
         (lambda a: a[:, :-1], ValueError, "must have the extents"),
-        (lambda a: a[0], ValueError, "must have the axes"),
+        (lambda a: a[0, 0][None, :, None], ValueError, "must have the extents"),
+        (lambda a: dp.open_image(a, axes="tyx"), ValueError, "must have the axes"),
         (lambda a: dp.open_image(a, scale=(1, 2, 1)), ValueError, "the spacing"),
         (lambda a: dp.open_image(a, unit="nm"), ValueError, "the spacing"),
     ],

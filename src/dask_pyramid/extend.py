@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid import growing, runner
-from dask_pyramid.growth import parse_region, plan_levels, plan_updated
+from dask_pyramid.growth import plan_levels, plan_updated
 from dask_pyramid.intents import Site, added, appended, look, superseding, updated
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.pyramid import Pyramid, check_reach, image_places, stored_pyramid
@@ -20,6 +20,7 @@ from dask_pyramid.sources import open_image
 from dask_pyramid.sources.identity import identify
 from dask_pyramid.store import targets
 from dask_pyramid.store_options import StoreOptions, share_options
+from dask_pyramid.windows import parse_region
 from dask_pyramid.writing import Execution
 
 if TYPE_CHECKING:
@@ -278,8 +279,8 @@ def append(
         An OME-Zarr pyramid.
     image : Image, path, URL or array
         What `open_image` takes: the axes, data type and, but along `axis`, extents of
-        the pyramid. A spacing of 1 without unit says nothing; any other must be the
-        pyramid's.
+        the pyramid; one frame, channel or plane may lack `axis`. A spacing of 1 without
+        unit says nothing; any other must be the pyramid's.
     axis : str
         Axis along which the pyramid grows.
     axes : str or sequence of str, optional
@@ -354,6 +355,7 @@ def _continuation(
     options: StoreOptions | None,
 ) -> Image:
     """Open what is to be appended; an array has the axes of the pyramid."""
+    # One that lacks the axis is named by its number of dimensions, as any array is.
     plain = isinstance(image, np.ndarray) or hasattr(image, "dask")
     if axes is None and plain and image.ndim == existing.image.ndim:
         axes = existing.image.axes

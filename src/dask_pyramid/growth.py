@@ -10,12 +10,15 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.axes import parse_axes, per_axis
 from dask_pyramid.existing import Existing, StoredLevel, kept, level_path
 from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.methods import Method, Sigma, find_method
 from dask_pyramid.plan import PyramidPlan, find_image_method, make_plan, spread_sigma
-from dask_pyramid.sources.arrays import JoinedReader, join_graphs
+from dask_pyramid.sources.arrays import (
+    ExpandedReader,
+    JoinedReader,
+    join_graphs,
+)
 from dask_pyramid.windows import dependent_parts, nothing, whole, whole_objects
 
 if TYPE_CHECKING:
@@ -23,9 +26,9 @@ if TYPE_CHECKING:
 
     from dask_pyramid.crew import Crew
     from dask_pyramid.image import Image, Reader
-    from dask_pyramid.passes import Part, Range
+    from dask_pyramid.passes import Part
 
-__all__ = ["parse_region", "plan_appended", "plan_levels", "plan_updated"]
+__all__ = ["plan_appended", "plan_levels", "plan_updated"]
 
 # The chunks of level 0 are kept for further levels if they hold at most this.
 _CHUNK_BYTES = 2**23
@@ -176,7 +179,7 @@ def plan_updated(
     existing : Existing
         What is stored.
     region : Part
-        From `parse_region`.
+        From `windows.parse_region`.
     method, sigma
         As for `dask_pyramid.update_pyramid`.
     crew : Crew
@@ -240,6 +243,7 @@ def plan_appended(
         If the image does not continue what is stored.
     """
     position = _axis(existing.image, axis)
+    image = _expanded(image, existing.image.axes, position)
     _check_continues(existing.image, image, position)
     record, sigmas = _stored_method(existing, method, sigma)
     old = existing.image.shape[position]
@@ -291,6 +295,27 @@ def _axis(image: Image, axis: str) -> int:
     return image.axes.index(axis)
 
 
+def _expanded(image: Image, axes: tuple[str, ...], position: int) -> Image:
+    """Return an image that lacks the axis, one frame or plane, with it."""
+    before, after = axes[:position], axes[position + 1 :]
+    if image.axes != before + after:
+        return image
+
+    def spread(values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+        return (*values[:position], value, *values[position:])
+
+    graph = image.graph
+    return replace(
+        image,
+        axes=axes,
+        scale=spread(image.scale, 1.0),
+        translation=spread(image.translation, 0.0),
+        unit=spread(image.unit, None),
+        reader=image.reader and ExpandedReader(image.reader, position),
+        graph=None if graph is None else graph[(slice(None),) * position + (None,)],
+    )
+
+
 def _check_continues(old: Image, new: Image, position: int) -> None:
     """Refuse an image that is not of the same kind and extent."""
     for name in ("axes", "dtype"):
@@ -336,61 +361,3 @@ def _joined(existing: Existing, image: Image, position: int) -> Image:
         cut=old // objects[position] * objects[position],
     )
     return replace(stored, reader=None, graph=graph)
-
-
-def parse_region(region: Any, shape: Sequence[int], axes: Sequence[str]) -> Part:
-    """Return a region of level 0 as a range for each axis.
-
-    Parameters
-    ----------
-    region : dict by axis or sequence of slice or (start, stop)
-        An axis that a dict does not name is taken whole.
-    shape : sequence of int
-        Extent of level 0.
-    axes : sequence of str
-        Axes in storage order.
-
-    Returns
-    -------
-    tuple of (int, int)
-        Half-open ranges, none of them empty.
-
-    Raises
-    ------
-    ValueError
-        If a range is empty, has a step, or leaves the image.
-
-    Examples
-    --------
-    >>> parse_region({"y": slice(4, None), "x": (0, 2)}, (3, 8, 8), "zyx")
-    ((0, 3), (4, 8), (0, 2))
-    """
-    parse_axes(axes, len(shape))
-    given = per_axis(region, axes, name="region", default=None)
-    return tuple(
-        _range(entry, n, axis)
-        for entry, n, axis in zip(given, shape, axes, strict=True)
-    )
-
-
-def _range(entry: Any, n: int, axis: str) -> Range:
-    if entry is None:
-        return 0, n
-    if isinstance(entry, slice):
-        if entry.step not in (None, 1):
-            raise ValueError(f"region must have no step, got {entry!r} for {axis!r}")
-        start, stop, _ = entry.indices(n)
-    else:
-        try:
-            start, stop = (int(edge) for edge in entry)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"region must be a slice or (start, stop) for each axis, got {entry!r} "
-                f"for {axis!r}"
-            ) from None
-    if not 0 <= start < stop <= n:
-        raise ValueError(
-            f"region must hold a voxel of level 0 and none outside, got {entry!r} for "
-            f"{axis!r} of extent {n}"
-        )
-    return start, stop

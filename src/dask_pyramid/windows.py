@@ -7,8 +7,9 @@ meets a dependent part of that; rounding to whole objects is never passed on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.axes import per_axis
 from dask_pyramid.geometry import ceil_div, dependent
 
 if TYPE_CHECKING:
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
     from dask_pyramid.levels import Level
     from dask_pyramid.methods import Reduction
-    from dask_pyramid.passes import Part
+    from dask_pyramid.passes import Part, Range
 
-__all__ = ["dependent_parts", "nothing", "whole", "whole_objects"]
+__all__ = ["dependent_parts", "nothing", "parse_region", "whole", "whole_objects"]
 
 
 def whole(level: Level) -> Part:
@@ -81,3 +82,60 @@ def whole_objects(part: Part, level: Level) -> Part:
         (start // o * o, min(n, ceil_div(stop, o) * o)) if start < stop else (0, 0)
         for (start, stop), o, n in zip(part, level.objects, level.shape, strict=True)
     )
+
+
+def parse_region(region: Any, shape: Sequence[int], axes: Sequence[str]) -> Part:
+    """Return a region of level 0 as a range for each axis.
+
+    Parameters
+    ----------
+    region : dict by axis or sequence of slice or (start, stop)
+        An axis that a dict does not name is taken whole.
+    shape : sequence of int
+        Extent of level 0.
+    axes : sequence of str
+        Axes in storage order.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Half-open ranges, none of them empty.
+
+    Raises
+    ------
+    ValueError
+        If a range is empty, has a step, or leaves the image.
+
+    Examples
+    --------
+    >>> parse_region({"y": slice(4, None), "x": (0, 2)}, (3, 8, 8), "zyx")
+    ((0, 3), (4, 8), (0, 2))
+    """
+    given = per_axis(region, axes, name="region", default=None)
+    return tuple(
+        _range(entry, n, axis)
+        for entry, n, axis in zip(given, shape, axes, strict=True)
+    )
+
+
+def _range(entry: Any, n: int, axis: str) -> Range:
+    if entry is None:
+        return 0, n
+    if isinstance(entry, slice):
+        if entry.step not in (None, 1):
+            raise ValueError(f"region must have no step, got {entry!r} for {axis!r}")
+        start, stop, _ = entry.indices(n)
+    else:
+        try:
+            start, stop = (int(edge) for edge in entry)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"region must be a slice or (start, stop) for each axis, got {entry!r} "
+                f"for {axis!r}"
+            ) from None
+    if not 0 <= start < stop <= n:
+        raise ValueError(
+            f"region must hold a voxel of level 0 and none outside, got {entry!r} for "
+            f"{axis!r} of extent {n}"
+        )
+    return start, stop

@@ -1,4 +1,4 @@
-"""Arrays in memory, transposed and joined readers, and readers as dask arrays."""
+"""Arrays in memory, readers of readers, and readers as dask arrays."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayReader",
+    "ExpandedReader",
     "JoinedReader",
     "TransposedReader",
     "join_graphs",
@@ -133,6 +134,61 @@ class TransposedReader:
         """Return the voxels of `region`, as a view of the block that was read."""
         block = self._reader.read(tuple(region[axis] for axis in self._inverse))
         return block.transpose(self._permutation)
+
+
+class ExpandedReader:
+    """Read another reader with one axis more, of extent 1.
+
+    Parameters
+    ----------
+    reader : Reader
+        What is read.
+    axis : int
+        Position of the new axis.
+    """
+
+    def __init__(self, reader: Reader, axis: int) -> None:
+        self._reader = reader
+        self._axis = axis
+
+    def __repr__(self) -> str:
+        return f"ExpandedReader({self._reader!r}, {self._axis})"
+
+    def __dask_tokenize__(self) -> object:
+        return type(self).__name__, self._reader, self._axis
+
+    def _with_one(self, values: tuple[int, ...]) -> tuple[int, ...]:
+        return (*values[: self._axis], 1, *values[self._axis :])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent in voxels."""
+        return self._with_one(self._reader.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type in native byte order."""
+        return self._reader.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Extent in voxels of what is decoded together."""
+        return self._with_one(self._reader.chunks)
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Real paths or URLs that are read."""
+        return self._reader.locations
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pixels lie in this process."""
+        return bool(getattr(self._reader, "in_memory", False))
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Return the voxels of `region`."""
+        inner = (*region[: self._axis], *region[self._axis + 1 :])
+        return np.expand_dims(self._reader.read(inner), self._axis)
 
 
 class JoinedReader:

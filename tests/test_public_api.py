@@ -101,6 +101,7 @@ def test_signatures_are_those_of_the_contract():
         "mode",
         "client",
         "workers",
+        "retries",
         "progress",
     ):
         assert write[name].kind is inspect.Parameter.KEYWORD_ONLY

@@ -1,8 +1,9 @@
 """The command ``dask-pyramid``: `write`, `plan`, `units`, `finish` and `info`.
 
 Results go to standard output, progress, warnings and errors to standard error. Status
-0: done; 1: an error, told in one line; 2: wrong usage; 130: interrupted. Whatever is
-heavy to import is imported when a command runs, so that ``--help`` is quick.
+0: done; 1: an error, told in one line; 2: wrong usage; 130: interrupted; 143: ended by
+SIGTERM. Whatever is heavy to import is imported when a command runs, so that ``--help``
+is quick.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import click
 
 import dask_pyramid as dp
 from dask_pyramid import options
+from dask_pyramid.stopping import Terminated, raising_on_sigterm
 
 __all__ = ["main"]
 
@@ -41,10 +43,10 @@ _VERSIONS = ("0.4", "0.5", "0.6")
 # Their messages are written for users; any other is named by its type, too.
 _EXPECTED = (ValueError, TypeError, OSError, ImportError)
 
-_INTERRUPTED = 130
+_INTERRUPTED, _TERMINATED = 130, 143
 
 
-def _read(parse: Callable[[str], Any]) -> Callable[..., Any]:
+def _read(parse: Callable[[Any], Any]) -> Callable[..., Any]:
     """Return a callback that reads a text, and tells wrong usage."""
 
     def callback(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
@@ -156,6 +158,44 @@ _LAYOUT = (
     ),
 )
 
+_RUNNING = (
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Run on the workers of this dask scheduler (tcp://host:8786), or as "
+        "threads, processes or synchronous.  [default: what dask's configuration says, "
+        "else threads]",
+    ),
+    click.option(
+        "--cluster",
+        type=click.Choice(["local", "slurm"]),
+        help="Start a cluster for this run and close it after: processes of this "
+        "machine, or jobs of SLURM (pip install 'dask-pyramid[slurm]').",
+    ),
+    click.option(
+        "--cluster-option",
+        "cluster_options",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=_read(options.settings),
+        help="Argument of distributed.LocalCluster or dask_jobqueue.SLURMCluster, such "
+        "as cores=8 or memory=32GB; may be repeated. Values are JSON, or else text.",
+    ),
+    click.option(
+        "--jobs",
+        metavar="N[:M]",
+        callback=_read(options.span),
+        help="Workers or jobs of the cluster; N:M adapts their number to the work.",
+    ),
+    click.option(
+        "--wait",
+        type=click.FloatRange(min=0),
+        default=300,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for the first worker of the cluster.",
+    ),
+)
 _STORE = (
     click.option(
         "--endpoint",
@@ -220,7 +260,7 @@ def _with(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
 def main() -> None:
     """Turn images of any size into OME-Zarr multiscale pyramids.
 
-    Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted.
+    Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted, 143 ended by SIGTERM.
     """
 
 
@@ -239,11 +279,14 @@ def main() -> None:
     "same job, w replaces a pyramid.",
 )
 @_BREAK_LOCK
+@_with(*_RUNNING)
 @click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    help="Run on the workers of this dask scheduler (tcp://host:8786).  [default: "
-    "threads of this process]",
+    "--retries",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="How often a unit is tried again after an error that may pass.",
 )
 @_PROGRESS
 @_DEBUG
@@ -251,7 +294,6 @@ def write(
     source: str,
     target: str,
     *,
-    scheduler: str | None,
     debug: bool,
     endpoint: str | None,
     anonymous: bool,
@@ -266,16 +308,20 @@ def write(
     from the environment. --endpoint and --anonymous are for OUT, and for IN if it is a
     URL of the same scheme or if OUT is none.
     """
+    running = {
+        name: given.pop(name)
+        for name in ("scheduler", "cluster", "cluster_options", "jobs", "wait")
+    }
     given["storage_options"] = _storage_options(endpoint, anonymous)
     reading = _storage_options(source_endpoint, source_anonymous)
     try:
-        with _reported(debug), _connected(scheduler) as client:
+        with raising_on_sigterm(), _reported(debug), _client(**running) as client:
             image: Any = source
             if reading is not None:
                 image = dp.open_image(source, storage_options=reading)
             click.echo(str(dp.write_pyramid(image, target, client=client, **given)))
-    except KeyboardInterrupt:
-        _stop(target)
+    except KeyboardInterrupt as error:
+        _stop(target, _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED)
 
 
 @main.command()
@@ -377,7 +423,7 @@ def _storage_options(endpoint: str | None, anonymous: bool) -> dict[str, Any] | 
     return found or None
 
 
-def _stop(target: str) -> NoReturn:
+def _stop(target: str, status: int) -> NoReturn:
     click.echo(
         f"Interrupted: nothing was published at {target}; to go on, give the same "
         "command with --mode a",
@@ -385,7 +431,7 @@ def _stop(target: str) -> NoReturn:
     )
     # What zarr's event loop has left undone is no news now.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    sys.exit(_INTERRUPTED)
+    sys.exit(status)
 
 
 def _json(value: Any) -> str:
@@ -424,13 +470,24 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _connected(scheduler: str | None) -> Any:
-    """Return a context that gives a client, or None without a scheduler."""
-    if scheduler is None:
-        return nullcontext()
-    from distributed import Client
+def _client(
+    *,
+    scheduler: str | None,
+    cluster: str | None,
+    cluster_options: dict[str, Any],
+    jobs: tuple[int, int] | None,
+    wait: float,
+) -> Any:
+    """Return a context that gives what `write_pyramid` takes as client."""
+    if cluster is None:
+        if cluster_options or jobs:
+            raise click.UsageError("--cluster-option and --jobs need --cluster")
+        return nullcontext(scheduler)
+    if scheduler is not None:
+        raise click.UsageError("--scheduler and --cluster exclude each other")
+    from dask_pyramid.clusters import start_cluster
 
-    return Client(scheduler, timeout=10)
+    return start_cluster(cluster, cluster_options, jobs=jobs, timeout=wait)
 
 
 if __name__ == "__main__":

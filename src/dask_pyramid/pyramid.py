@@ -234,6 +234,7 @@ def write_pyramid(
     mode: str = "w-",
     client: Any = None,
     workers: int | None = None,
+    retries: int = 2,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | StoreOptions | None = None,
@@ -269,17 +270,21 @@ def write_pyramid(
     version : {"0.5", "0.4", "0.6"}
         Version of OME-Zarr.
     memory_limit : int or str, optional
-        Bytes that the process, or all workers of the client, may use (``"2 GiB"``); by
-        default half of what there is.
+        Bytes that this process, or all processes that run units together, may use
+        (``"2 GiB"``); by default half of what there is.
     mode : {"w-", "a", "w"}
         ``"w-"`` refuses a target that exists. ``"a"`` goes on with what an interrupted
         run of the same job has left, and does nothing if that is complete. ``"w"``
         replaces a pyramid: a folder once the new one is complete; on an object store
         the old one goes first.
-    client : distributed.Client, optional
-        Where to run; by default threads of this process.
+    client : distributed.Client or str, optional
+        Who runs the units: a client, the address of a scheduler, or ``"threads"``,
+        ``"processes"`` or ``"synchronous"``. By default the client that dask would use,
+        else what ``dask.config`` says of ``scheduler``, else threads.
     workers : int, optional
-        Number of threads without a client; by default the number of cores.
+        Number of threads or processes without a client; by default the number of cores.
+    retries : int
+        How often a unit is tried again after an error that may pass.
     progress : bool or callable, optional
         Whether to show a bar; a callable gets a `Progress` after each unit. By default
         a bar where standard error is a terminal.
@@ -319,37 +324,37 @@ def write_pyramid(
     ((40, 200, 200), (20, 100, 100))
     """
     tune_malloc()
-    order = _order(
-        image,
-        target,
-        reading={
-            "axes": axes,
-            "scale": scale,
-            "translation": translation,
-            "unit": unit,
-            "name": name,
-        },
-        planning={
-            "method": method,
-            "sigma": sigma,
-            "scale_factors": scale_factors,
-            "chunks": chunks,
-            "shards": shards,
-            "version": version,
-            "memory_limit": memory_limit,
-            "workers": workers,
-        },
-        compressors=compressors,
-        mode=mode,
-        client=client,
-        storage_options=storage_options,
-    )
-    if order.target.state == "complete" and mode == "a":
-        writing.check_complete(order)
-    else:
-        writing.write(
-            order, writing.Execution(progress=progress, break_lock=break_lock)
+    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+        order = _order(
+            image,
+            target,
+            reading={
+                "axes": axes,
+                "scale": scale,
+                "translation": translation,
+                "unit": unit,
+                "name": name,
+            },
+            planning={
+                "method": method,
+                "sigma": sigma,
+                "scale_factors": scale_factors,
+                "chunks": chunks,
+                "shards": shards,
+                "version": version,
+            },
+            compressors=compressors,
+            mode=mode,
+            team=team,
+            storage_options=storage_options,
         )
+        if order.target.state == "complete" and mode == "a":
+            writing.check_complete(order)
+        else:
+            execution = writing.Execution(
+                progress=progress, break_lock=break_lock, retries=retries
+            )
+            writing.write(order, execution)
     return _opened(order.target)
 
 
@@ -361,7 +366,7 @@ def _order(
     planning: Mapping[str, Any],
     compressors: Any,
     mode: str,
-    client: Any,
+    team: runner.Team,
     storage_options: Mapping[str, Any] | StoreOptions | None,
 ) -> writing.Order:
     """Check all that can be checked before anything is written."""
@@ -370,22 +375,9 @@ def _order(
     place = targets.open_target(
         target, mode=mode, sources=_places(opened), options=there
     )
-    planning = dict(planning)
-    if client is not None:
-        if planning["workers"] is not None:
-            raise ValueError(
-                f"workers must not be given with a client, got {planning['workers']!r};"
-                " the client has its own"
-            )
-        if place.store is not None and lives_in_process(place.store):
-            raise ValueError(
-                f"target must be in reach of the workers of the client, got {place}; "
-                "use a path or a URL"
-            )
-        client, planning["workers"], planning["memory_limit"] = runner.connect(
-            client, planning["memory_limit"]
-        )
-    plan = plan_pyramid(opened, **planning)
+    if team.elsewhere:
+        _check_reach(place)
+    plan = plan_pyramid(opened, crew=team.crew, **planning)
     if plan.dtype in _REFUSED:
         warnings.warn(
             f"many viewers refuse {plan.dtype} (Neuroglancer among them); "
@@ -394,11 +386,20 @@ def _order(
         )
     codecs = publication.codecs_json(plan, compressors)
     job = describe(opened, plan, codecs)
-    if client is not None:
+    if team.elsewhere:
         opened = runner.portable(opened)
     return writing.Order(
-        image=opened, job=job, target=place, compressors=compressors, client=client
+        image=opened, job=job, target=place, compressors=compressors, team=team
     )
+
+
+def _check_reach(place: targets.Target) -> None:
+    """Refuse a target that other processes cannot write to."""
+    if place.store is not None and lives_in_process(place.store):
+        raise ValueError(
+            f"target must be in reach of the workers of the client, got {place}; "
+            "use a path or a URL, or client='threads'"
+        )
 
 
 def _places(image: Image) -> tuple[str, ...]:
@@ -445,16 +446,18 @@ def prepare_pyramid(image: Any, target: Any, **options: Any) -> PyramidPlan:
     compressors, mode = options.pop("compressors", None), options.pop("mode", "w-")
     break_lock = options.pop("break_lock", False)
     storage_options = options.pop("storage_options", None)
-    order = _order(
-        image,
-        target,
-        reading=reading,
-        planning={"workers": None, "memory_limit": None, **options},
-        compressors=compressors,
-        mode=mode,
-        client=None,
-        storage_options=storage_options,
-    )
+    machine = {key: options.pop(key, None) for key in ("workers", "memory_limit")}
+    with runner.connect("threads", **machine) as team:
+        order = _order(
+            image,
+            target,
+            reading=reading,
+            planning=options,
+            compressors=compressors,
+            mode=mode,
+            team=team,
+            storage_options=storage_options,
+        )
     writing.prepare(order, break_lock=break_lock)
     return order.job.plan
 

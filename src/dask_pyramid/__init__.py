@@ -18,11 +18,13 @@ _HOMES = {
     "Progress": "runner",
     "Pyramid": "pyramid",
     "PyramidPlan": "plan",
+    "Verification": "verify",
     "build_pyramid": "pyramid",
     "downsample": "pyramid",
     "open_image": "sources",
     "open_pyramid": "pyramid",
     "plan_pyramid": "plan",
+    "verify_pyramid": "verify",
     "write_pyramid": "pyramid",
 }
 
@@ -33,12 +35,14 @@ __all__ = [
     "Progress",
     "Pyramid",
     "PyramidPlan",
+    "Verification",
     "__version__",
     "build_pyramid",
     "downsample",
     "open_image",
     "open_pyramid",
     "plan_pyramid",
+    "verify_pyramid",
     "write_pyramid",
 ]
 
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     )
     from dask_pyramid.runner import Progress
     from dask_pyramid.sources import open_image
+    from dask_pyramid.verify import Verification, verify_pyramid
 
 
 def __getattr__(name: str) -> Any:

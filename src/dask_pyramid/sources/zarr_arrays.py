@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ZarrReader",
+    "folder_of",
     "is_url",
     "lives_in_process",
     "local_path",
@@ -97,7 +98,7 @@ def store_place(store: object) -> str:
     return f"store:{type(store).__name__}:{id(holder)}"
 
 
-def _folder_of(store: Any) -> str | None:
+def folder_of(store: Any) -> str | None:
     """Return the folder of a local store, zarr's or one of fsspec."""
     from zarr.storage import FsspecStore, LocalStore
 
@@ -251,7 +252,7 @@ class ZarrReader:
         self._store: Store | None = None
         self._location = ""
         if not isinstance(store, str | os.PathLike):
-            store = _folder_of(store) or store
+            store = folder_of(store) or store
         if not isinstance(store, str | os.PathLike):
             self._store = store
         else:

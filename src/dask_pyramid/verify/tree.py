@@ -1,0 +1,257 @@
+"""What lies in a store: metadata as bytes, names and sizes of objects; read only.
+
+Nothing outside of the store is ever read: paths are checked by the rule of
+`multiscales.check_path`, and links that lead out of a local store are not followed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dask_pyramid.sources.zarr_arrays import (
+    ZarrReader,
+    folder_of,
+    is_url,
+    local_path,
+    open_store,
+    open_zarr_array,
+    public_url,
+    reason,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import zarr
+
+__all__ = ["Tree", "open_tree"]
+
+# Metadata beyond this are no metadata.
+_MOST_BYTES = 2**26
+
+
+def open_tree(store: Any) -> Tree:
+    """Return the tree of a path, URL, zarr store or group.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at a local path.
+    TypeError
+        If it is none of these.
+    """
+    import zarr
+    from zarr.abc.store import Store
+
+    if isinstance(store, str | os.PathLike):
+        place = local_path(os.fspath(store))
+        if is_url(place):
+            return StoreTree(open_store(place), location=place)
+        return _folder(place)
+    prefix = ""
+    if isinstance(store, zarr.Group):
+        store, prefix = store.store, store.path
+    if not isinstance(store, Store):
+        raise TypeError(
+            "store must be a path, a URL, a zarr store or a zarr group, got "
+            f"{type(store).__name__}"
+        )
+    folder = folder_of(store)
+    if folder is not None:
+        return _folder(str(Path(folder, prefix)))
+    return StoreTree(store, prefix=prefix)
+
+
+def _folder(place: str) -> FolderTree:
+    if not Path(place).is_dir():
+        there = "a file" if Path(place).exists() else "where there is nothing"
+        raise FileNotFoundError(
+            f"store must be the folder of an OME-Zarr image, got {place!r}, {there}"
+        )
+    return FolderTree(place)
+
+
+class Tree:
+    """A group and all below it; keys have ``/`` between their parts."""
+
+    location: str
+    """Path or URL, without secrets."""
+    listable: bool = True
+    """Whether names can be listed."""
+
+    def get(self, key: str, limit: int | None = _MOST_BYTES) -> bytes | None:
+        """Return the bytes of an object, None if there is none.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read, or is larger than `limit`.
+        """
+        raise NotImplementedError
+
+    def children(self, path: str) -> list[str]:
+        """Return the names of the folders within a folder, in order."""
+        raise NotImplementedError
+
+    def objects(self, path: str) -> Iterator[tuple[str, int | None]]:
+        """Yield the key, relative to `path`, and the size of all objects below it."""
+        raise NotImplementedError
+
+    def outside(self, path: str) -> list[str]:
+        """Return the links at or below `path` that lead out of the store."""
+        return []
+
+    def leaves(self, path: str) -> bool:
+        """Return whether the folder of a node is a link out of the store."""
+        return False
+
+    def reader(self, path: str) -> ZarrReader:
+        """Return a reader of an array."""
+        raise NotImplementedError
+
+    def array(self, path: str) -> zarr.Array[Any]:
+        """Return an array as zarr opens it."""
+        raise NotImplementedError
+
+
+class FolderTree(Tree):
+    """A local folder."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        self._root = os.path.realpath(location)
+
+    def get(self, key: str, limit: int | None = _MOST_BYTES) -> bytes | None:
+        """See `Tree.get`."""
+        path = Path(self._root, key)
+        if self._is_outside(path) or not path.is_file():
+            return None
+        if limit is not None and path.stat().st_size > limit:
+            raise OSError(f"cannot read {str(path)!r}: larger than {limit} bytes")
+        return path.read_bytes()
+
+    def children(self, path: str) -> list[str]:
+        """See `Tree.children`."""
+        folder = Path(self._root, path)
+        if self._is_outside(folder) or not folder.is_dir():
+            return []
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+
+    def objects(self, path: str) -> Iterator[tuple[str, int | None]]:
+        """See `Tree.objects`."""
+        top = Path(self._root, path)
+        if self._is_outside(top):
+            return
+        for folder, _, names in os.walk(top):  # follows no link to a folder
+            inner = Path(folder).relative_to(top).as_posix()
+            for name in names:
+                file = Path(folder, name)
+                if not (file.is_symlink() and self._is_outside(file)):
+                    size = file.stat().st_size if file.exists() else None
+                    yield (name if inner == "." else f"{inner}/{name}"), size
+
+    def outside(self, path: str) -> list[str]:
+        """See `Tree.outside`."""
+        top = Path(self._root, path)
+        if self._is_outside(top):
+            return [path]
+        return [
+            Path(folder, name).relative_to(self._root).as_posix()
+            for folder, folders, names in os.walk(top)
+            for name in (*folders, *names)
+            if Path(folder, name).is_symlink() and self._is_outside(Path(folder, name))
+        ]
+
+    def leaves(self, path: str) -> bool:
+        """See `Tree.leaves`."""
+        return self._is_outside(Path(self._root, path))
+
+    def reader(self, path: str) -> ZarrReader:
+        """See `Tree.reader`."""
+        return ZarrReader(self._root, path)
+
+    def array(self, path: str) -> zarr.Array[Any]:
+        """See `Tree.array`."""
+        return open_zarr_array(self._root, path)
+
+    def _is_outside(self, path: Path) -> bool:
+        real = os.path.realpath(path)
+        return real != self._root and not real.startswith(self._root + os.sep)
+
+
+class StoreTree(Tree):
+    """A zarr store of any kind, or what a URL means."""
+
+    def __init__(self, store: Any, *, location: str = "", prefix: str = "") -> None:
+        self.location = public_url(location) if location else str(store)
+        self._url = location
+        self._store = store
+        self._prefix = prefix.strip("/")
+
+    def get(self, key: str, limit: int | None = _MOST_BYTES) -> bytes | None:
+        """See `Tree.get`."""
+        from zarr.core.buffer import default_buffer_prototype
+        from zarr.core.sync import sync
+
+        try:
+            found = sync(self._store.get(self._key(key), default_buffer_prototype()))
+        except Exception as error:  # each kind of store has errors of its own
+            raise self._failed(key, error) from error
+        if found is not None and limit is not None and len(found) > limit:
+            raise OSError(f"cannot read {key!r}: larger than {limit} bytes")
+        return None if found is None else bytes(found.to_bytes())
+
+    def children(self, path: str) -> list[str]:
+        """See `Tree.children`."""
+        from zarr.core.sync import sync
+
+        async def names() -> list[str]:
+            return [name async for name in self._store.list_dir(self._key(path))]
+
+        try:
+            return sorted({name.strip("/") for name in sync(names())})
+        except Exception:  # a web server cannot list; the error is each store's own
+            self.listable = False
+            return []
+
+    def objects(self, path: str) -> Iterator[tuple[str, int | None]]:
+        """See `Tree.objects`."""
+        prefix = self._key(path) + "/"
+        try:
+            for key, size in self._listed(prefix):
+                yield key.removeprefix(prefix), size
+        except Exception:  # as above
+            self.listable = False
+
+    def _listed(self, prefix: str) -> Iterator[tuple[str, int | None]]:
+        from zarr.core.sync import sync
+        from zarr.storage import ObjectStore
+
+        if isinstance(self._store, ObjectStore):
+            for batch in self._store.store.list(prefix):
+                yield from ((entry["path"], entry["size"]) for entry in batch)
+            return
+
+        async def keys() -> list[str]:
+            return [key async for key in self._store.list_prefix(prefix)]
+
+        yield from ((key, None) for key in sync(keys()))
+
+    def reader(self, path: str) -> ZarrReader:
+        """See `Tree.reader`."""
+        if self._url:
+            return ZarrReader(self._url, path)
+        return ZarrReader(self._store, self._key(path))
+
+    def array(self, path: str) -> zarr.Array[Any]:
+        """See `Tree.array`."""
+        return open_zarr_array(self._store, self._key(path))
+
+    def _key(self, path: str) -> str:
+        return "/".join(filter(None, (self._prefix, path)))
+
+    def _failed(self, key: str, error: Exception) -> OSError:
+        why = reason(error, self._url) if self._url else str(error)
+        return OSError(f"cannot read {key!r} of {self.location}: {why}")

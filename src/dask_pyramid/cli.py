@@ -1,7 +1,8 @@
-"""The command ``dask-pyramid``: `write`, `plan` and `info`.
+"""The command ``dask-pyramid``: `write`, `plan`, `info` and `verify`.
 
 Results go to standard output, progress, warnings and errors to standard error. Status
-0: done; 1: an error, told in one line; 2: wrong usage; 130: interrupted. Whatever is
+0: done; 1: an error, told in one line; 2: wrong usage; 3: faults found; 130:
+interrupted. Whatever is
 heavy to import is imported when a command runs, so that ``--help`` is quick.
 """
 
@@ -13,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -41,6 +43,7 @@ _VERSIONS = ("0.4", "0.5", "0.6")
 # Their messages are written for users; any other is named by its type, too.
 _EXPECTED = (ValueError, TypeError, OSError, ImportError)
 
+_FAULTS = 3
 _INTERRUPTED = 130
 
 
@@ -154,6 +157,18 @@ _LAYOUT = (
     ),
 )
 
+_WORKERS = _LAYOUT[-1]
+_SCHEDULER = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Run on the workers of this dask scheduler (tcp://host:8786).  [default: "
+    "threads of this process]",
+)
+_PROGRESS = click.option(
+    "--progress/--no-progress",
+    default=None,
+    help="Show a bar on standard error.  [default: if that is a terminal]",
+)
 _DEBUG = click.option(
     "-v", "--debug", is_flag=True, help="Show the traceback of an error."
 )
@@ -178,7 +193,7 @@ def _with(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
 def main() -> None:
     """Turn images of any size into OME-Zarr multiscale pyramids.
 
-    Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted.
+    Exit status: 0 done, 1 error, 2 wrong usage, 3 faults found, 130 interrupted.
     """
 
 
@@ -203,18 +218,7 @@ def main() -> None:
     show_default=True,
     help="w- refuses a target that exists, w replaces a pyramid.",
 )
-@click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    help="Run on the workers of this dask scheduler (tcp://host:8786).  [default: "
-    "threads of this process]",
-)
-@click.option(
-    "--progress/--no-progress",
-    default=None,
-    help="Show a bar on standard error.  [default: if that is a terminal]",
-)
-@_DEBUG
+@_with(_SCHEDULER, _PROGRESS, _DEBUG)
 def write(
     source: str, target: str, *, scheduler: str | None, debug: bool, **given: Any
 ) -> None:
@@ -261,6 +265,61 @@ def info(store: str, *, as_json: bool, debug: bool) -> None:
 
         found = stored_info(store)
         click.echo(_json(found) if as_json else info_text(found))
+
+
+@main.command(epilog="Example: dask-pyramid verify a.ome.zarr --full --html a.html")
+@click.argument("store", metavar="STORE")
+@click.option(
+    "--sample",
+    metavar="AMOUNT",
+    callback=_read(options.amount),
+    help="How much is read: structure (no pixel), so many boxes of each level (16), a "
+    "part of them (0.1 or 10%), or full.  [default: 16]",
+)
+@click.option("--full", is_flag=True, help="The same as --sample full.")
+@click.option("--seed", default=0, show_default=True, help="Chooses the boxes.")
+@click.option("--strict", is_flag=True, help="Warnings count as faults, too.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, writable=True),
+    help="Write the report to this file, as HTML.",
+)
+@_with(_WORKERS, _SCHEDULER, _PROGRESS, _JSON, _DEBUG)
+def verify(
+    store: str,
+    *,
+    sample: Any,
+    full: bool,
+    strict: bool,
+    page: str | None,
+    scheduler: str | None,
+    as_json: bool,
+    debug: bool,
+    **given: Any,
+) -> None:
+    """Check a stored pyramid, of whatever tool, and tell what is wrong.
+
+    STORE is the folder or URL of an OME-Zarr image or label image. Metadata, the
+    presence of objects, that they decode, and that each level is what its method makes
+    of the level below. Nothing in STORE is changed. Exit status: 0 no fault, 1 could
+    not be run, 2 wrong usage, 3 faults found.
+    """
+    if full and sample is not None:
+        raise click.UsageError("give --sample or --full, not both")
+    if sample is not None:
+        given["sample"] = sample
+    with _reported(debug), _connected(scheduler) as client:
+        found = dp.verify_pyramid(
+            store, client=client, **given, **({"sample": "full"} if full else {})
+        )
+        click.echo(_json(found.to_json()) if as_json else str(found))
+        if page is not None:
+            from dask_pyramid.report import html_page
+
+            Path(page).write_text(html_page(found), encoding="utf-8")
+    if not found.ok or (strict and found.warnings):
+        sys.exit(_FAULTS)
 
 
 def _stop(target: str) -> NoReturn:

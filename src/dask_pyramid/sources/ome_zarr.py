@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from dask_pyramid.axes import STORAGE_ORDER
-from dask_pyramid.metadata import Multiscales, parse_multiscales
+from dask_pyramid.metadata import Multiscales, check_path, parse_multiscales
 from dask_pyramid.sources.opened import Opened
 from dask_pyramid.sources.zarr_arrays import (
     ZarrReader,
@@ -159,19 +159,24 @@ def _has_image(attributes: Mapping[str, Any]) -> bool:
 def _only_image(group: zarr.Group, location: str | None) -> zarr.Group:
     """Return the one image within a group, as bioformats2raw and others write it."""
     attributes: Mapping[str, Any] = group.attrs.asdict()
-    ome: Mapping[str, Any] = attributes.get("ome", attributes)
+    found = attributes.get("ome", attributes)
+    ome: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
     place = _place(group, location)
     if "plate" in ome or "well" in ome:
         kind = "plate" if "plate" in ome else "well"
-        entries = ome[kind].get("wells" if kind == "plate" else "images", [])
-        paths = [entry.get("path") for entry in entries[:8]]
+        held = ome[kind] if isinstance(ome[kind], Mapping) else {}
+        entries = held.get("wells" if kind == "plate" else "images")
+        entries = entries[:8] if isinstance(entries, list) else []
+        paths = [entry.get("path") for entry in entries if isinstance(entry, Mapping)]
         raise ValueError(
             f"source must be one image, got a {kind}, {place!r}; open a field of view "
             f"in one of {paths!r}"
         )
-    names = [str(name) for name in ome["labels"]] if "labels" in ome else None
-    if names is None:
-        names = _children(group, ome)
+    names = _children(group, ome)
+    if isinstance(ome.get("labels"), list):
+        names = [str(name) for name in ome["labels"]]
+        for name in names:
+            check_path(name)
     images = [name for name in names if _is_image(group, name)]
     if len(images) == 1:
         return cast("zarr.Group", group[images[0]])

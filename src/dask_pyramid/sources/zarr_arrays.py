@@ -197,6 +197,23 @@ def open_zarr_array(
             return zarr.open_array(store, path=path, mode=mode)
 
 
+def _check_inside(root: str, path: str) -> None:
+    """Refuse an array whose folder, or that of its chunks, leads out of its store.
+
+    Raises
+    ------
+    ValueError
+        If links lead out.
+    """
+    for folder in (path, f"{path}/c") if path else ():
+        real = os.path.realpath(os.path.join(root, folder))
+        if not real.startswith(os.path.join(root, "")):
+            raise ValueError(
+                f"arrays of a store must lie in it, got {folder!r}, a link from "
+                f"{root!r} to {real!r}; open that array by itself"
+            )
+
+
 def _settings(pipeline: str, *, strict: bool = False) -> dict[str, Any]:
     return {
         "codec_pipeline.path": pipeline,
@@ -261,6 +278,8 @@ class ZarrReader:
                 location if is_url(location) else os.path.realpath(location)
             )
         self._path = path.strip("/")
+        if self._location and not is_url(self._location):
+            _check_inside(self._location, self._path)
         self._stamp = self._fingerprint()
         self._array: zarr.Array[Any] | None = None
         array = self._open()

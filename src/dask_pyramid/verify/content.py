@@ -5,6 +5,7 @@ Each is a small value that pickles, and runs in a thread or on a worker.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,12 @@ class Way:
     recipe: Recipe
     """The kernel."""
 
+    def bytes(self, region: Region) -> int:
+        """Return how many bytes of the level below are needed."""
+        needed = self.recipe.region(region, self.steps, self.reader.shape)
+        voxels = math.prod(r.stop - r.start for r in needed)
+        return voxels * self.reader.dtype.itemsize
+
     def made(self, region: Region) -> Any:
         """Return what this way makes of `region`.
 
@@ -55,6 +62,10 @@ class Compared:
     """Voxels of the box."""
     bytes: int = 0
     """Bytes decoded of the level."""
+    parent: int | None = None
+    """Place of the level below."""
+    parent_bytes: int = 0
+    """Bytes decoded of the level below."""
     unreadable: str = ""
     """Why the box cannot be read."""
     parent_unreadable: str = ""
@@ -100,6 +111,10 @@ class Comparison:
         place["bytes"] = stored.nbytes
         if self.way is None:
             return Compared(**place)
+        place |= {
+            "parent": self.way.parent,
+            "parent_bytes": self.way.bytes(self.region),
+        }
         try:
             expected = self.way.made(self.region)
         except OSError as error:

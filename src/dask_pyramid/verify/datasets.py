@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.multiscales import check_path
+from dask_pyramid.multiscales import check_path, overlap
 from dask_pyramid.verify.described import Named
 from dask_pyramid.verify.nodes import joined, shown
 
@@ -60,7 +60,7 @@ def check_datasets(
         except ValueError as error:
             log.add("path-unsafe", str(error), level=level)
             continue
-        if any(_overlap(path, other.path) for other in found):
+        if any(overlap(path, other.path) for other in found):
             log.add(
                 "path-repeated",
                 f"{path!r} is, or lies in, the array of another dataset",
@@ -69,10 +69,6 @@ def check_datasets(
             continue
         found.append(_named(dataset, log, ndim=ndim, version=version, level=level))
     return tuple(found)
-
-
-def _overlap(a: str, b: str) -> bool:
-    return f"{a}/".startswith(f"{b}/") or f"{b}/".startswith(f"{a}/")
 
 
 def _named(

@@ -57,6 +57,8 @@ def check_pixels(
         counts["blocks"] += 1
         counts["bytes"] += result.bytes
         counts["compared"] += result.compared
+        if result.parent is not None:
+            part.counts[result.parent]["bytes"] += result.parent_bytes
         bad = result.wrong or result.unreadable or result.parent_unreadable
         counts["wrong"] += bool(bad)
         if result.wrong:

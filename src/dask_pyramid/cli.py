@@ -307,12 +307,10 @@ def verify(
     """
     if full and sample is not None:
         raise click.UsageError("give --sample or --full, not both")
-    if sample is not None:
-        given["sample"] = sample
+    if full or sample is not None:
+        given["sample"] = "full" if full else sample
     with _reported(debug), _connected(scheduler) as client:
-        found = dp.verify_pyramid(
-            store, client=client, **given, **({"sample": "full"} if full else {})
-        )
+        found = dp.verify_pyramid(store, client=client, **given)
         click.echo(_json(found.to_json()) if as_json else str(found))
         if page is not None:
             from dask_pyramid.report import html_page

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.progress import verify_callback
+from dask_pyramid.runner import connect
 from dask_pyramid.verify.arrays import check_arrays, check_consolidated
 from dask_pyramid.verify.boxes import DEFAULT_SAMPLE, Effort
 from dask_pyramid.verify.engine import Engine, VerifyCallback, VerifyProgress
@@ -57,8 +58,8 @@ def verify_pyramid(
         Chooses the boxes; the same seed chooses the same ones.
     workers : int, optional
         Number of threads; by default the number of cores.
-    client : distributed.Client, optional
-        Reads on the workers of this client instead.
+    client : distributed.Client or str, optional
+        Reads on the workers of this client, or of the scheduler at this address.
     progress : bool or callable, optional
         Whether to show a bar; a callable gets a `VerifyProgress` after each task. By
         default a bar where standard error is a terminal.
@@ -94,6 +95,8 @@ def verify_pyramid(
     """
     effort = Effort.parse(sample)
     tree = open_tree(store)
+    if client is not None:
+        client, workers = _connected(tree, client, workers)
     log = Log()
     with verify_callback(progress) as callback:
         engine = Engine(workers=workers, client=client, progress=callback)
@@ -107,6 +110,22 @@ def verify_pyramid(
         findings=log.findings(),
         levels=tuple(level for part in parts for level in part.checked()),
     )
+
+
+def _connected(tree: Tree, client: Any, workers: int | None) -> tuple[Any, int]:
+    """Return a client and its number of threads."""
+    if workers is not None:
+        raise ValueError(
+            f"workers must not be given with a client, got {workers!r}; the client has "
+            "its own"
+        )
+    if not tree.travels:
+        raise ValueError(
+            f"store must be in reach of the workers of the client, got "
+            f"{tree.location}; use a path or a URL"
+        )
+    found, threads, _ = connect(client, None)
+    return found, threads
 
 
 def _images(tree: Tree, log: Log) -> list[Part]:

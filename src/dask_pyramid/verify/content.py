@@ -36,7 +36,7 @@ class Way:
         """Return how many bytes of the level below are needed."""
         needed = self.recipe.region(region, self.steps, self.reader.shape)
         voxels = math.prod(r.stop - r.start for r in needed)
-        return voxels * self.reader.dtype.itemsize
+        return voxels * int(self.reader.dtype.itemsize)
 
     def made(self, region: Region) -> Any:
         """Return what this way makes of `region`.
@@ -111,10 +111,8 @@ class Comparison:
         place["bytes"] = stored.nbytes
         if self.way is None:
             return Compared(**place)
-        place |= {
-            "parent": self.way.parent,
-            "parent_bytes": self.way.bytes(self.region),
-        }
+        place["parent"] = self.way.parent
+        place["parent_bytes"] = self.way.bytes(self.region)
         try:
             expected = self.way.made(self.region)
         except OSError as error:

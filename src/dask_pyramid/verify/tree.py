@@ -14,6 +14,7 @@ from dask_pyramid.sources.zarr_arrays import (
     ZarrReader,
     folder_of,
     is_url,
+    lives_in_process,
     local_path,
     open_store,
     open_zarr_array,
@@ -80,6 +81,8 @@ class Tree:
     """Path or URL, without secrets."""
     listable: bool = True
     """Whether names can be listed."""
+    travels: bool = True
+    """Whether other processes can read the store."""
 
     def get(self, key: str, limit: int | None = _MOST_BYTES) -> bytes | None:
         """Return the bytes of an object, None if there is none.
@@ -189,6 +192,7 @@ class StoreTree(Tree):
         self._url = location
         self._store = store
         self._prefix = prefix.strip("/")
+        self.travels = bool(location) or not lives_in_process(store)
 
     def get(self, key: str, limit: int | None = _MOST_BYTES) -> bytes | None:
         """See `Tree.get`."""

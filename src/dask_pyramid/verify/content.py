@@ -36,7 +36,7 @@ class Way:
         """Return how many bytes of the level below are needed."""
         needed = self.recipe.region(region, self.steps, self.reader.shape)
         voxels = math.prod(r.stop - r.start for r in needed)
-        return voxels * int(self.reader.dtype.itemsize)
+        return int(voxels * self.reader.dtype.itemsize)
 
     def made(self, region: Region) -> Any:
         """Return what this way makes of `region`.

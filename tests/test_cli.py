@@ -113,11 +113,14 @@ def test_ctrl_c_publishes_nothing_and_tells_how_to_start_again(tmp_path):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert f"nothing was published at {target}" in err
-    assert "--mode w" in err
+    assert "--mode a" in err
     assert "Traceback" not in err
     assert run("info", target).exit_code == 1
-    again = run("write", source, target, "--mode", "w", "--method", "mean")
-    assert again.exit_code == 0
+    other = run("write", source, target, "--mode", "a", "--method", "mean")
+    assert other.exit_code == 1
+    assert "method: 'gaussian' there, 'mean' here" in other.stderr
+    again = run("write", *arguments[1:], "--compressor", "gzip", "--mode", "a")
+    assert again.exit_code == 0, again.stderr
     assert run("info", target).exit_code == 0
 
 
@@ -135,7 +138,7 @@ def test_every_option_reaches_python(monkeypatch):
         *("--method", "gaussian", "--sigma", "0.7", "--factors", "y=2;y=4,x=2"),
         *("--chunks", "1,64,64", "--shards", "x=128", "--compressor", "zstd"),
         *("--ome-zarr-version", "0.6", "--memory-limit", "2GiB", "--mode", "w"),
-        *("--workers", "3", "--no-progress"),
+        *("--workers", "3", "--no-progress", "--break-lock"),
     )
     assert result.stdout == "done\n"
     assert found == {
@@ -154,6 +157,7 @@ def test_every_option_reaches_python(monkeypatch):
         "compressors": "zstd",
         "version": "0.6",
         "memory_limit": "2GiB",
+        "break_lock": True,
         "mode": "w",
         "workers": 3,
         "progress": False,
@@ -170,7 +174,11 @@ def test_defaults_are_those_of_python(monkeypatch):
         "workers progress client".split()
     )
     expected |= {"scale_factors": "auto", "compressors": "blosc"}
-    assert found == expected | {"version": "0.5", "mode": "w-"}
+    assert found == expected | {
+        "version": "0.5",
+        "mode": "w-",
+        "break_lock": False,
+    }
 
 
 def test_choices_are_those_of_python():

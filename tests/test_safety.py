@@ -69,18 +69,25 @@ def test_workers_of_another_process_cannot_write_to_this_ones_memory(tmp_path):
             dp.write_pyramid(DATA, tmp_path / "a.zarr", client=client, workers=2)
 
 
-def test_a_failed_replacement_leaves_the_old_pyramid_and_no_litter(tmp_path):
+def test_a_failed_replacement_leaves_the_old_pyramid_and_can_go_on(tmp_path):
     dp.write_pyramid(DATA, tmp_path / "a.zarr", scale_factors=[2])
+    broken = True
 
     def fail(block):
-        raise RuntimeError("no voxels today")
+        if broken and block.size:
+            raise RuntimeError("no voxels today")
+        return block + 1
 
-    bad = da.from_array(DATA).map_blocks(fail, dtype="uint16", meta=DATA[:0])
+    changed = da.from_array(DATA).map_blocks(fail, dtype="uint16", meta=DATA[:0])
     with pytest.raises(RuntimeError, match="no voxels today"):
-        dp.write_pyramid(bad, tmp_path / "a.zarr", mode="w")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+        dp.write_pyramid(changed, tmp_path / "a.zarr", mode="w")
     kept = dp.open_pyramid(tmp_path / "a.zarr")
     np.testing.assert_array_equal(kept.levels[0].compute(), DATA)
+    broken = False
+    dp.write_pyramid(changed, tmp_path / "a.zarr", mode="a")
+    replaced = dp.open_pyramid(tmp_path / "a.zarr")
+    np.testing.assert_array_equal(replaced.levels[0].compute(), DATA + 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
 
 
 def test_blocks_that_share_work_are_computed_together(tmp_path):

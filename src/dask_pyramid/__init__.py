@@ -21,9 +21,12 @@ _HOMES = {
     "Verification": "verify",
     "build_pyramid": "pyramid",
     "downsample": "pyramid",
+    "finish_pyramid": "pyramid",
     "open_image": "sources",
     "open_pyramid": "pyramid",
     "plan_pyramid": "plan",
+    "prepare_pyramid": "pyramid",
+    "run_units": "pyramid",
     "verify_pyramid": "verify",
     "write_pyramid": "pyramid",
 }
@@ -39,9 +42,12 @@ __all__ = [
     "__version__",
     "build_pyramid",
     "downsample",
+    "finish_pyramid",
     "open_image",
     "open_pyramid",
     "plan_pyramid",
+    "prepare_pyramid",
+    "run_units",
     "verify_pyramid",
     "write_pyramid",
 ]
@@ -54,7 +60,10 @@ if TYPE_CHECKING:
         Pyramid,
         build_pyramid,
         downsample,
+        finish_pyramid,
         open_pyramid,
+        prepare_pyramid,
+        run_units,
         write_pyramid,
     )
     from dask_pyramid.runner import Progress

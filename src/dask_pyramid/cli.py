@@ -1,9 +1,9 @@
-"""The command ``dask-pyramid``: `write`, `plan`, `info` and `verify`.
+"""The command ``dask-pyramid``: `write`, `plan`, `units`, `finish`, `info`, `verify`.
 
 Results go to standard output, progress, warnings and errors to standard error. Status
 0: done; 1: an error, told in one line; 2: wrong usage; 3: faults found; 130:
-interrupted. Whatever is
-heavy to import is imported when a command runs, so that ``--help`` is quick.
+interrupted. Whatever is heavy to import is imported when a command runs, so that
+``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ _READING = (
     ),
 )
 
+_READING_NAMES = ("axes", "scale", "translation", "unit", "name")
+
 _LAYOUT = (
     click.option(
         "--method",
@@ -157,7 +159,20 @@ _LAYOUT = (
     ),
 )
 
-_WORKERS = _LAYOUT[-1]
+_COMPRESSOR = click.option(
+    "--compressor",
+    "compressors",
+    type=click.Choice(_COMPRESSORS),
+    default="blosc",
+    show_default=True,
+    help="Codec: blosc is zstd level 3 with byte shuffle; with a checksum where the "
+    "format has one.",
+)
+_BREAK_LOCK = click.option(
+    "--break-lock",
+    is_flag=True,
+    help="Write although another process seems to write this store.",
+)
 _SCHEDULER = click.option(
     "--scheduler",
     metavar="ADDRESS",
@@ -169,6 +184,8 @@ _PROGRESS = click.option(
     default=None,
     help="Show a bar on standard error.  [default: if that is a terminal]",
 )
+_MACHINE = _LAYOUT[-2:]
+
 _DEBUG = click.option(
     "-v", "--debug", is_flag=True, help="Show the traceback of an error."
 )
@@ -202,23 +219,16 @@ def main() -> None:
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @_with(*_READING, *_LAYOUT)
-@click.option(
-    "--compressor",
-    "compressors",
-    type=click.Choice(_COMPRESSORS),
-    default="blosc",
-    show_default=True,
-    help="Codec: blosc is zstd level 3 with byte shuffle; with a checksum where the "
-    "format has one.",
-)
+@_COMPRESSOR
 @click.option(
     "--mode",
-    type=click.Choice(["w-", "w"]),
+    type=click.Choice(["w-", "a", "w"]),
     default="w-",
     show_default=True,
-    help="w- refuses a target that exists, w replaces a pyramid.",
+    help="w- refuses a target that exists, a goes on with an interrupted run of the "
+    "same job, w replaces a pyramid.",
 )
-@_with(_SCHEDULER, _PROGRESS, _DEBUG)
+@_with(_BREAK_LOCK, _SCHEDULER, _PROGRESS, _DEBUG)
 def write(
     source: str, target: str, *, scheduler: str | None, debug: bool, **given: Any
 ) -> None:
@@ -236,19 +246,65 @@ def write(
 
 @main.command()
 @click.argument("source", metavar="IN")
-@_with(*_READING, *_LAYOUT, _JSON, _DEBUG)
-def plan(source: str, *, as_json: bool, debug: bool, **given: Any) -> None:
+@click.argument("store", metavar="[STORE]", required=False)
+@_with(*_READING, *_LAYOUT, _COMPRESSOR, _JSON, _DEBUG)
+def plan(
+    source: str,
+    store: str | None,
+    *,
+    compressors: str,
+    as_json: bool,
+    debug: bool,
+    **given: Any,
+) -> None:
     """Print what would be written, and what it would cost.
 
-    IN is as for write. No pixel is read and nothing is written.
+    IN is as for write. No pixel is read, and without STORE nothing is written. With
+    STORE the plan is stored there, for units and finish to carry out.
     """
-    reading = {
-        name: given.pop(name)
-        for name in ("axes", "scale", "translation", "unit", "name")
-    }
     with _reported(debug):
-        result = dp.plan_pyramid(dp.open_image(source, **reading), **given)
+        if store is None:
+            reading = {name: given.pop(name) for name in _READING_NAMES}
+            result = dp.plan_pyramid(dp.open_image(source, **reading), **given)
+        else:
+            result = dp.prepare_pyramid(source, store, compressors=compressors, **given)
         click.echo(_json(result.to_json()) if as_json else str(result))
+
+
+@main.command(epilog="In a job array: dask-pyramid plan a.tif a.ome.zarr, then --shard "
+              "0/8 to --shard 7/8, then dask-pyramid finish a.ome.zarr")  # fmt: skip
+@click.argument("store", metavar="STORE")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    default="0/1",
+    show_default=True,
+    callback=_read(options.shard),
+    help="Run every N-th unit, from the I-th on; I is 0 to N-1.",
+)
+@_with(*_MACHINE, _PROGRESS, _DEBUG)
+def units(store: str, *, debug: bool, **given: Any) -> None:
+    """Run units of the plan in STORE; other processes may run others meanwhile.
+
+    Units that are done are not run again. Units that read what others have not written
+    yet are left; finish runs them.
+    """
+    with _reported(debug):
+        left = dp.run_units(store, **given)
+        waiting = f"; {left} wait for units of other shards" if left else ""
+        click.echo(f"{store}: this share is done{waiting}")
+
+
+@main.command()
+@click.argument("store", metavar="STORE")
+@_with(*_MACHINE, _BREAK_LOCK, _PROGRESS, _DEBUG)
+def finish(store: str, *, debug: bool, **given: Any) -> None:
+    """Publish the pyramid in STORE when all its units are done.
+
+    Units that read stored levels and are left are run here; they are few and small.
+    """
+    with _reported(debug):
+        click.echo(str(dp.finish_pyramid(store, **given)))
 
 
 @main.command()
@@ -285,7 +341,7 @@ def info(store: str, *, as_json: bool, debug: bool) -> None:
     type=click.Path(dir_okay=False, writable=True),
     help="Write the report to this file, as HTML.",
 )
-@_with(_WORKERS, _SCHEDULER, _PROGRESS, _JSON, _DEBUG)
+@_with(_LAYOUT[-1], _SCHEDULER, _PROGRESS, _JSON, _DEBUG)
 def verify(
     store: str,
     *,
@@ -322,8 +378,8 @@ def verify(
 
 def _stop(target: str) -> NoReturn:
     click.echo(
-        f"Interrupted: nothing was published at {target}; to start again, give the "
-        "same command with --mode w",
+        f"Interrupted: nothing was published at {target}; to go on, give the same "
+        "command with --mode a",
         err=True,
     )
     # What zarr's event loop has left undone is no news now.

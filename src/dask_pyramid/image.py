@@ -92,6 +92,8 @@ class Image:
     """Rendering metadata of the source (channel names, colours, windows)."""
     labels: bool = False
     """Whether the values are ids, which must not be averaged."""
+    origin: Mapping[str, Any] | None = field(default=None, repr=False)
+    """`location` and `axes` by which another process opens it; None for an array."""
 
     def __post_init__(self) -> None:
         check_dtype(self.dtype)

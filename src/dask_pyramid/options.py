@@ -201,3 +201,20 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"{text!r} must be a number") from None
+
+
+def shard(text: str) -> tuple[int, int]:
+    """Return a share of the units.
+
+    Examples
+    --------
+    >>> shard("2/8")
+    (2, 8)
+    """
+    first, _, count = text.partition("/")
+    if first.isdecimal() and count.isdecimal() and int(first) < int(count):
+        return int(first), int(count)
+    raise ValueError(
+        f"a shard must be I/N with I from 0 to N-1, got {text!r}; the first of four is "
+        "0/4"
+    )

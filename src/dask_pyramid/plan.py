@@ -7,8 +7,8 @@ serialises. Whatever can be known to fail is refused here, before anything is wr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral
 from typing import Any
 
@@ -16,13 +16,14 @@ import numpy as np
 
 from dask_pyramid import superblocks
 from dask_pyramid.cost import Budget, decoded_chunks, task_memory
+from dask_pyramid.geometry import Reach, ceil_div
 from dask_pyramid.image import Image, reads_directly
 from dask_pyramid.kernels import pays_to_compile
 from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.limits import RUNTIME_BYTES, default_workers, parse_memory
 from dask_pyramid.metadata import VERSIONS
 from dask_pyramid.methods import Method, Reduction, Sigma, find_method
-from dask_pyramid.passes import Pass, Units
+from dask_pyramid.passes import Pass, PassLevel, Units
 from dask_pyramid.sources import open_image
 from dask_pyramid.strategy import Terms, choose_passes
 
@@ -88,6 +89,34 @@ class PyramidPlan:
         """Bytes that all tasks at a time and the libraries hold at most."""
         return RUNTIME_BYTES + self.workers * self.task_memory
 
+    def limited(
+        self, *, workers: int | None = None, memory_limit: int | str | None = None
+    ) -> PyramidPlan:
+        """Return the same units for another machine.
+
+        Parameters
+        ----------
+        workers : int, optional
+            Units that run at a time at most; by default the number of cores.
+        memory_limit : int or str, optional
+            Bytes that the process may use; by default half of the machine's.
+
+        Raises
+        ------
+        ValueError
+            If not one unit fits.
+        """
+        limit = parse_memory(memory_limit)
+        fitting = (limit - RUNTIME_BYTES) // self.task_memory
+        if fitting < 1:
+            raise ValueError(
+                f"memory_limit must be at least {RUNTIME_BYTES + self.task_memory} "
+                f"bytes for the units of the stored plan, got {limit}; give more "
+                "memory, or start again with mode='w'"
+            )
+        wanted = default_workers() if workers is None else workers
+        return replace(self, workers=min(wanted, fitting), memory_limit=limit)
+
     @property
     def bytes_read(self) -> int:
         """Bytes decoded, raw: every chunk as often as it is decoded."""
@@ -127,6 +156,37 @@ class PyramidPlan:
         return self.method.reduction(
             self.levels[number].steps, axes=self.axes, sigma=self.sigma
         )
+
+    def boxes(self, number: int) -> Iterator[tuple[int, tuple[slice, ...]]]:
+        """Yield the storage objects that a unit writes.
+
+        Parameters
+        ----------
+        number : int
+            The unit.
+
+        Yields
+        ------
+        level : int
+            Number of the level.
+        box : tuple of slice
+            Where in its grid of objects; never empty.
+        """
+        unit = self.units[number]
+        sweep = self.passes[unit.sweep]
+        ranges = [sweep.ranges(axis, i) for axis, i in enumerate(unit.index)]
+        for position, member in enumerate(sweep.levels):
+            own = [axis[position][0] for axis in ranges]
+            if member.written and all(start < stop for start, stop in own):
+                yield (
+                    member.level,
+                    tuple(
+                        slice(start // extent, ceil_div(stop, extent))
+                        for (start, stop), extent in zip(
+                            own, member.objects, strict=True
+                        )
+                    ),
+                )
 
     def _chunks(self, sweep: Pass) -> tuple[int, ...]:
         if sweep.stored:
@@ -171,6 +231,32 @@ class PyramidPlan:
         ):
             record[name] = getattr(self, name)
         return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> PyramidPlan:
+        """Return the plan that `to_json` gave.
+
+        Raises
+        ------
+        ValueError
+            If it is not a plan, or its method is not one of `METHODS`.
+        """
+        try:
+            known = {item.name: _tuples(record[item.name]) for item in fields(cls)}
+            known["method"] = find_method(record["method"])
+            known["levels"] = tuple(_restored(Level, e) for e in record["levels"])
+            known["passes"] = tuple(
+                _restored(
+                    Pass, {**e, "levels": [_restored_member(m) for m in e["levels"]]}
+                )
+                for e in record["passes"]
+            )
+            return cls(**known)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"a stored plan must have all its fields, got one that this version "
+                f"cannot read: {error!r}"
+            ) from error
 
     def __str__(self) -> str:
         from dask_pyramid.report import plan_text
@@ -275,6 +361,21 @@ def plan_pyramid(
         workers=n_workers,
         memory_limit=limit,
     )
+
+
+def _restored(kind: type[Any], entry: Mapping[str, Any]) -> Any:
+    """Return a frozen value from its JSON; what is derived is left out."""
+    return kind(**{item.name: _tuples(entry[item.name]) for item in fields(kind)})
+
+
+def _restored_member(entry: Mapping[str, Any]) -> PassLevel:
+    reaches = tuple(Reach(**reach) for reach in entry["reaches"])
+    member: PassLevel = _restored(PassLevel, {**entry, "reaches": reaches})
+    return member
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _method_for(image: Image, method: str | Method | None) -> Method:

@@ -14,32 +14,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid import __version__, graph, metadata, omero, runner, store
-from dask_pyramid.axes import SPATIAL
+from dask_pyramid import graph, runner, writing
 from dask_pyramid.geometry import Span, ceil_div
 from dask_pyramid.image import Image, check_dtype
+from dask_pyramid.jobs import describe
 from dask_pyramid.kernels import pays_to_compile, reduce_block
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.methods import METHODS, Method, find_method
 from dask_pyramid.plan import PyramidPlan, plan_pyramid
-from dask_pyramid.progress import progress_callback
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.graphs import graph_places
 from dask_pyramid.sources.stored import open_stored
 from dask_pyramid.sources.zarr_arrays import lives_in_process
-from dask_pyramid.units import Job
+from dask_pyramid.store import publication, targets
 
 if TYPE_CHECKING:
     import dask.array as da
     from matplotlib.figure import Figure
 
-__all__ = ["Pyramid", "build_pyramid", "downsample", "open_pyramid", "write_pyramid"]
+__all__ = [
+    "Pyramid",
+    "build_pyramid",
+    "downsample",
+    "finish_pyramid",
+    "open_pyramid",
+    "prepare_pyramid",
+    "run_units",
+    "write_pyramid",
+]
 
 # "data types are restricted": what Neuroglancer 2.41 and viewers built on it refuse.
 _REFUSED = ("bool", "int64", "float16", "float64")
-
-# Voxels that are looked at to choose grey values for display.
-_WINDOW_VOXELS = 2**22
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -229,6 +234,7 @@ def write_pyramid(
     client: Any = None,
     workers: int | None = None,
     progress: bool | runner.ProgressCallback | None = None,
+    break_lock: bool = False,
 ) -> Pyramid:
     """Write an image as an OME-Zarr multiscale pyramid.
 
@@ -263,9 +269,11 @@ def write_pyramid(
     memory_limit : int or str, optional
         Bytes that the process, or all workers of the client, may use (``"2 GiB"``); by
         default half of what there is.
-    mode : {"w-", "w"}
-        ``"w-"`` refuses a target that exists, ``"w"`` replaces a pyramid: a folder once
-        the new one is complete; on an object store the old one goes first.
+    mode : {"w-", "a", "w"}
+        ``"w-"`` refuses a target that exists. ``"a"`` goes on with what an interrupted
+        run of the same job has left, and does nothing if that is complete. ``"w"``
+        replaces a pyramid: a folder once the new one is complete; on an object store
+        the old one goes first.
     client : distributed.Client, optional
         Where to run; by default threads of this process.
     workers : int, optional
@@ -273,6 +281,9 @@ def write_pyramid(
     progress : bool or callable, optional
         Whether to show a bar; a callable gets a `Progress` after each unit. By default
         a bar where standard error is a terminal.
+    break_lock : bool
+        Whether to write although another process seems to; that of a process of this
+        machine that is gone, or has not been renewed for five minutes, is no obstacle.
 
     Returns
     -------
@@ -284,7 +295,8 @@ def write_pyramid(
     FileNotFoundError, FileExistsError, ValueError, TypeError
         If an argument breaks a rule; nothing is written then.
     OSError
-        If the source cannot be read or the target not written; nothing is published.
+        If the source cannot be read or the target not written, or if another process
+        writes it; nothing is published then, and ``mode="a"`` goes on.
 
     Warns
     -----
@@ -301,50 +313,81 @@ def write_pyramid(
     ((40, 200, 200), (20, 100, 100))
     """
     tune_malloc()
-    opened = open_image(
-        image, axes=axes, scale=scale, translation=translation, unit=unit, name=name
+    order = _order(
+        image,
+        target,
+        reading={
+            "axes": axes,
+            "scale": scale,
+            "translation": translation,
+            "unit": unit,
+            "name": name,
+        },
+        planning={
+            "method": method,
+            "sigma": sigma,
+            "scale_factors": scale_factors,
+            "chunks": chunks,
+            "shards": shards,
+            "version": version,
+            "memory_limit": memory_limit,
+            "workers": workers,
+        },
+        compressors=compressors,
+        mode=mode,
+        client=client,
     )
-    place = store.open_target(target, mode=mode, sources=_places(opened))
+    if order.target.state == "complete" and mode == "a":
+        writing.check_complete(order)
+    else:
+        writing.write(
+            order, writing.Execution(progress=progress, break_lock=break_lock)
+        )
+    return open_pyramid(order.target.location or order.target.store)
+
+
+def _order(
+    image: Any,
+    target: Any,
+    *,
+    reading: Mapping[str, Any],
+    planning: Mapping[str, Any],
+    compressors: Any,
+    mode: str,
+    client: Any,
+) -> writing.Order:
+    """Check all that can be checked before anything is written."""
+    opened = open_image(image, **reading)
+    place = targets.open_target(target, mode=mode, sources=_places(opened))
+    planning = dict(planning)
     if client is not None:
-        if workers is not None:
+        if planning["workers"] is not None:
             raise ValueError(
-                f"workers must not be given with a client, got {workers!r}; the client "
-                "has its own"
+                f"workers must not be given with a client, got {planning['workers']!r};"
+                " the client has its own"
             )
         if place.store is not None and lives_in_process(place.store):
             raise ValueError(
                 f"target must be in reach of the workers of the client, got {place}; "
                 "use a path or a URL"
             )
-        client, workers, memory_limit = runner.connect(client, memory_limit)
-        opened = runner.portable(opened)
-    plan = plan_pyramid(
-        opened,
-        method=method,
-        sigma=sigma,
-        scale_factors=scale_factors,
-        chunks=chunks,
-        shards=shards,
-        version=version,
-        memory_limit=memory_limit,
-        workers=workers,
-    )
+        client, planning["workers"], planning["memory_limit"] = runner.connect(
+            client, planning["memory_limit"]
+        )
+    plan = plan_pyramid(opened, **planning)
     if plan.dtype in _REFUSED:
         warnings.warn(
             f"many viewers refuse {plan.dtype} (Neuroglancer among them); "
             "convert the image if it shall be looked at",
-            stacklevel=2,
+            stacklevel=3,
         )
-    job = Job(plan=plan, reader=opened.reader, target=place)
-    with progress_callback(progress, plan.n_tasks) as callback:
-        try:
-            store.create(place, plan, compressors)
-            runner.run_units(job, graph=opened.graph, client=client, progress=callback)
-            store.publish(place, _attributes(opened, plan, place))
-        except BaseException:
-            store.discard(place)
-            raise
-    return open_pyramid(place.location or place.store)
+    codecs = publication.codecs_json(plan, compressors)
+    job = describe(opened, plan, codecs)
+    if client is not None:
+        opened = runner.portable(opened)
+    return writing.Order(
+        image=opened, job=job, target=place, compressors=compressors, client=client
+    )
 
 
 def _places(image: Image) -> tuple[str, ...]:
@@ -355,82 +398,155 @@ def _places(image: Image) -> tuple[str, ...]:
     return graph_places(image.graph)
 
 
-def _attributes(image: Image, plan: PyramidPlan, place: store.Target) -> dict[str, Any]:
-    """Return the attributes of the finished group."""
-    # Rendering metadata are by channel; ome-zarr-io refuses them without a 'c' axis.
-    is_coloured = "c" in plan.axes and not image.labels and image.dtype.kind != "b"
-    return metadata.build_attributes(
-        metadata.Multiscales(
-            version=plan.version,
-            axes=plan.axes,
-            unit=plan.unit,
-            datasets=tuple(
-                metadata.Dataset(
-                    path=level.path, scale=level.scale, translation=level.translation
-                )
-                for level in plan.levels
-            ),
-            name=image.name,
-            type=plan.method.name,
-            metadata={
-                "description": plan.method.description,
-                "method": "dask_pyramid.write_pyramid",
-                "version": __version__,
-                "args": [],
-                "kwargs": {
-                    "method": plan.method.name,
-                    "sigma": None if plan.sigma is None else list(plan.sigma),
-                    "scale_factors": [
-                        dict(zip(plan.axes, level.factors, strict=True))
-                        for level in plan.levels[1:]
-                    ],
-                },
-            },
-            omero=_rendering(image, plan, place) if is_coloured else None,
-            image_label={} if image.labels else None,
+def prepare_pyramid(image: Any, target: Any, **options: Any) -> PyramidPlan:
+    """Create a pyramid and store its plan, for other processes to carry out.
+
+    Parameters
+    ----------
+    image : path, URL or Image
+        What `open_image` takes, if other processes can open it, too: no array.
+    target : path or URL
+        Where to.
+    **options
+        Keyword arguments of `write_pyramid`, but for where to run.
+
+    Returns
+    -------
+    PyramidPlan
+        What `run_units` carries out and `finish_pyramid` publishes.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `write_pyramid`.
+
+    Examples
+    --------
+    >>> prepare_pyramid("stack.tif", "stack.ome.zarr")  # doctest: +SKIP
+    >>> run_units("stack.ome.zarr", shard=(0, 2))  # doctest: +SKIP
+    >>> run_units("stack.ome.zarr", shard=(1, 2))  # doctest: +SKIP
+    >>> finish_pyramid("stack.ome.zarr")  # doctest: +SKIP
+    """
+    reading = {
+        key: options.pop(key, None)
+        for key in ("axes", "scale", "translation", "unit", "name")
+    }
+    compressors, mode = options.pop("compressors", None), options.pop("mode", "w-")
+    break_lock = options.pop("break_lock", False)
+    order = _order(
+        image,
+        target,
+        reading=reading,
+        planning={"workers": None, "memory_limit": None, **options},
+        compressors=compressors,
+        mode=mode,
+        client=None,
+    )
+    writing.prepare(order, break_lock=break_lock)
+    return order.job.plan
+
+
+def run_units(
+    target: Any,
+    *,
+    shard: tuple[int, int] = (0, 1),
+    workers: int | None = None,
+    memory_limit: int | str | None = None,
+    progress: bool | runner.ProgressCallback | None = None,
+) -> int:
+    """Run a share of the units of a stored plan; others may run theirs meanwhile.
+
+    Parameters
+    ----------
+    target : path or URL
+        Where `prepare_pyramid` has stored the plan, or a run was interrupted.
+    shard : (i, n)
+        Run every n-th unit, from the i-th on, ``0 <= i < n``.
+    workers : int, optional
+        Number of threads; by default the number of cores.
+    memory_limit : int or str, optional
+        Bytes that this process may use; by default half of what there is.
+    progress : bool or callable, optional
+        As for `write_pyramid`.
+
+    Returns
+    -------
+    int
+        Units of the share that are left, for they read what others have not written
+        yet; `finish_pyramid` runs them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no stored plan.
+    ValueError
+        If `shard` is no share, or the source is not what it was.
+    OSError
+        If the source cannot be read or the target not written, or if it is locked.
+
+    Examples
+    --------
+    >>> run_units("stack.ome.zarr", shard=(2, 3))  # doctest: +SKIP
+    0
+    """
+    index, count = shard
+    if not 0 <= index < count:
+        raise ValueError(
+            f"shard must be (i, n) with 0 <= i < n, got {shard!r}; the first of four "
+            "is (0, 4)"
         )
-    )
+    tune_malloc()
+    place = targets.open_target(target, mode="a")
+    limits = {"workers": workers, "memory_limit": memory_limit}
+    execution = writing.Execution(progress=progress)
+    return writing.run_share(place, execution, share=(index, count), limits=limits)
 
 
-def _rendering(image: Image, plan: PyramidPlan, place: store.Target) -> dict[str, Any]:
-    """Return channels with grey values taken from the smallest level."""
-    top = place.level_reader(plan.levels[-1].number)
-    axis = image.axes.index("c")
-    n_channels = image.shape[axis]
-    windows = []
-    for channel in range(n_channels):
-        region = _middle(top.shape, image.axes)
-        region[axis] = slice(channel, channel + 1)
-        windows.append(_grey_values(top.read(tuple(region))))
-    return omero.default_omero(
-        image.dtype, n_channels, window=windows, source=image.omero, name=image.name
-    )
+def finish_pyramid(
+    target: Any,
+    *,
+    workers: int | None = None,
+    memory_limit: int | str | None = None,
+    progress: bool | runner.ProgressCallback | None = None,
+    break_lock: bool = False,
+) -> Pyramid:
+    """Publish a pyramid whose units are done.
 
+    Units that read stored levels and are left, because shares were run one after the
+    other, are run here; they are few and small.
 
-def _middle(shape: Sequence[int], axes: Sequence[str]) -> list[slice]:
-    """Return a region in the middle that holds at most `_WINDOW_VOXELS`."""
-    region = [
-        slice(0, n) if axis in SPATIAL else slice(n // 2, n // 2 + 1)
-        for n, axis in zip(shape, axes, strict=True)
-    ]
-    for axis, n in enumerate(shape):
-        size = math.prod(r.stop - r.start for r in region)
-        length = region[axis].stop - region[axis].start
-        keep = max(1, length * _WINDOW_VOXELS // max(size, 1))
-        if keep < length:
-            region[axis] = slice((n - keep) // 2, (n - keep) // 2 + keep)
-    return region
+    Parameters
+    ----------
+    target : path or URL
+        Where the plan is stored.
+    workers, memory_limit, progress
+        As for `run_units`.
+    break_lock : bool
+        Whether to take the lock of another process.
 
+    Returns
+    -------
+    Pyramid
+        The pyramid as it is stored.
 
-def _grey_values(values: np.ndarray[Any, Any]) -> tuple[float, float]:
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return (0.0, 1.0)
-    low, high = (float(v) for v in np.percentile(finite, [0.1, 99.9]))
-    if high > low:
-        return (low, high)
-    # Beyond 2**53 one more is no more: floats are further apart.
-    return (low, max(low + 1, float(np.nextafter(low, np.inf))))
+    Raises
+    ------
+    FileNotFoundError
+        If there is no stored plan, or units that read the source are not done.
+    OSError
+        If objects are missing, or the target is locked; nothing is published.
+
+    Examples
+    --------
+    >>> finish_pyramid("stack.ome.zarr").shapes  # doctest: +SKIP
+    ((60, 256, 256), (60, 128, 128))
+    """
+    tune_malloc()
+    place = targets.open_target(target, mode="a")
+    limits = {"workers": workers, "memory_limit": memory_limit}
+    execution = writing.Execution(progress=progress, break_lock=break_lock)
+    writing.finish(place, execution, limits=limits)
+    return open_pyramid(place.location or place.store)
 
 
 def open_pyramid(location: Any) -> Pyramid:

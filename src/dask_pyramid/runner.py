@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dask_pyramid.kernels import load_compiled
 from dask_pyramid.sources.blocks import BlockReader
-from dask_pyramid.units import Job, Receipt, run_unit
+from dask_pyramid.units import Job, run_unit
 
 if TYPE_CHECKING:
     import dask.array as da
 
     from dask_pyramid.image import Image, Region
     from dask_pyramid.passes import Unit
+    from dask_pyramid.receipts import Receipt
 
 __all__ = ["Progress", "ProgressCallback", "connect", "portable", "run_units"]
 
@@ -63,7 +64,9 @@ def run_units(
     graph: da.Array | None = None,
     client: Any = None,
     progress: ProgressCallback | None = None,
-) -> list[Receipt]:
+    skip: Container[int] = frozenset(),
+    on_receipt: Callable[[Receipt], object] = lambda _receipt: None,
+) -> None:
     """Run all units of a plan.
 
     Parameters
@@ -77,10 +80,10 @@ def run_units(
     progress : callable, optional
         Called with a `Progress` in this thread after each unit.
 
-    Returns
-    -------
-    list of Receipt
-        One for each unit, in the order in which they finished.
+    skip : container of int
+        Numbers of units that are done already, or others'.
+    on_receipt : callable
+        Called with each receipt, in the order in which units finish.
 
     Raises
     ------
@@ -88,20 +91,20 @@ def run_units(
         What the first unit that failed raised; a note names the unit and its region.
         Units that have begun are waited for, others are not started.
     """
-    receipts: list[Receipt] = []
     started = time.perf_counter()
     total = job.plan.n_tasks
-
+    done = sum(number in skip for number in range(total))
     written = 0
 
     def report(receipt: Receipt) -> None:
-        nonlocal written
-        receipts.append(receipt)
+        nonlocal written, done
+        on_receipt(receipt)
+        done += 1
         written += receipt.bytes
         if progress is not None:
             progress(
                 Progress(
-                    done=len(receipts),
+                    done=done,
                     total=total,
                     bytes_written=written,
                     seconds=time.perf_counter() - started,
@@ -112,14 +115,15 @@ def run_units(
         # While the first slabs are decoded, which takes no turn of the interpreter.
         threading.Thread(target=load_compiled, daemon=True).start()
     for number in range(len(job.plan.passes)):
-        units = job.plan.units.of_pass(number)
+        units = (
+            unit for unit in job.plan.units.of_pass(number) if unit.number not in skip
+        )
         source = None if number else graph
         if client is None:
             with _Threads(job.plan.workers, source) as threads:
                 _drain(threads, job, units, job.plan.workers, report)
         else:
             _drain(_Cluster(client, source), job, units, job.plan.workers, report)
-    return receipts
 
 
 def _drain(

@@ -16,18 +16,21 @@ import numpy as np
 
 from dask_pyramid.cost import ENCODE_BYTES, KERNEL_BYTES
 from dask_pyramid.geometry import Span, needed
+from dask_pyramid.grey import Grey, lattice, measure
 from dask_pyramid.image import DirectReader, Reader, Region
 from dask_pyramid.kernels import has_compiled, reduce_block
+from dask_pyramid.receipts import Receipt, Written
 from dask_pyramid.schedule import Move, capacities, stream
+from dask_pyramid.store.ledger import put_receipt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dask_pyramid.passes import Pass, PassLevel, Unit
     from dask_pyramid.plan import PyramidPlan
-    from dask_pyramid.store import Target
+    from dask_pyramid.store.targets import Target
 
-__all__ = ["Job", "Receipt", "run_unit"]
+__all__ = ["Job", "run_unit"]
 
 Array = np.ndarray[Any, Any]
 
@@ -45,20 +48,8 @@ class Job:
     """Where the pixels come from; None for a graph, until its blocks are known."""
     target: Target
     """Where the levels go."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """What a finished unit has done."""
-
-    unit: str
-    """Name of the unit."""
-    voxels: int
-    """Voxels written, all levels."""
-    bytes: int
-    """Bytes written before compression, all levels."""
-    seconds: float
-    """How long it took."""
+    fingerprint: str = ""
+    """Which source, plan and codecs the receipts are for."""
 
 
 def run_unit(job: Job, unit: Unit) -> Receipt:
@@ -74,7 +65,7 @@ def run_unit(job: Job, unit: Unit) -> Receipt:
     Returns
     -------
     Receipt
-        What was written.
+        What was written; it is in the store, too, after all objects of the unit.
 
     Raises
     ------
@@ -90,16 +81,23 @@ def run_unit(job: Job, unit: Unit) -> Receipt:
     started = time.perf_counter()
     sweep = job.plan.passes[unit.sweep]
     try:
-        voxels = _Run(job, sweep, unit).run()
+        run = _Run(job, sweep, unit)
+        voxels = run.run()
+        receipt = Receipt(
+            number=unit.number,
+            unit=unit.name,
+            fingerprint=job.fingerprint,
+            bytes=voxels * job.plan.itemsize,
+            seconds=time.perf_counter() - started,
+            written=tuple(run.written),
+            grey=tuple(run.grey),
+            channel=run.first_channel,
+        )
+        put_receipt(job.target, receipt)
     except Exception as error:
         error.add_note(f"in unit {unit.name}, {_region_text(job.plan, sweep, unit)}")
         raise
-    return Receipt(
-        unit=unit.name,
-        voxels=voxels,
-        bytes=voxels * job.plan.itemsize,
-        seconds=time.perf_counter() - started,
-    )
+    return receipt
 
 
 def _region_text(plan: PyramidPlan, sweep: Pass, unit: Unit) -> str:
@@ -166,6 +164,8 @@ class _Run:
             zip(*([need for _, need in axis] for axis in ranges), strict=True)
         )
         self.lanes = sweep.lanes(unit.index)
+        self.written: list[Written] = []
+        self._prepare_grey()
         reader = job.reader
         if sweep.stored:
             reader = job.target.level_reader(sweep.levels[0].level)
@@ -179,6 +179,19 @@ class _Run:
             shape = [stop - start for start, stop in need]
             shape[sweep.axis] = planes
             self.buffers.append(_Rolling(shape, sweep.axis, need[sweep.axis][0], dtype))
+
+    def _prepare_grey(self) -> None:
+        """Make room for the grey values of the channels of level 0 that are written."""
+        axes = self.job.plan.axes
+        level = self.sweep.levels[0]
+        self.channel_axis = axes.index("c") if "c" in axes else None
+        channels = (0, 1)
+        if self.channel_axis is not None:
+            channels = self.owns[0][self.channel_axis]
+        self.first_channel = channels[0]
+        makes = level.level == 0 and level.written
+        self.grey = [Grey() for _ in range(*channels)] if makes else []
+        self.lattice = lattice(self.job.plan.levels[0].shape, axes)
 
     def run(self) -> int:
         """Follow the moves; return the number of voxels written."""
@@ -272,15 +285,29 @@ class _Run:
         region = self._box(own, move.start, move.stop)
         writer = self.job.target.level_writer(level.level)
         if values.flags.c_contiguous:
-            writer.write(region, values)
+            self.written.append(writer.write(region, values))
         else:
             for part in _groups(region, level.objects, values.itemsize):
                 inner = tuple(
                     slice(p.start - r.start, p.stop - r.start)
                     for p, r in zip(part, region, strict=True)
                 )
-                writer.write(part, self._contiguous(values[inner]))
+                block = self._contiguous(values[inner])
+                self.written.append(writer.write(part, block))
+        if level.level == 0:
+            self._measure(values, region)
         return values.size
+
+    def _measure(self, values: Array, region: Region) -> None:
+        """Take in the grey values of a part of level 0, channel by channel."""
+        for i, grey in enumerate(self.grey):
+            at = list(region)
+            part = [slice(None)] * len(region)
+            if self.channel_axis is not None:
+                channel = self.first_channel + i
+                at[self.channel_axis] = slice(channel, channel + 1)
+                part[self.channel_axis] = slice(i, i + 1)
+            grey.add(measure(values[tuple(part)], tuple(at), self.lattice))
 
     def _contiguous(self, values: Array) -> Array:
         """Return voxels in C order, in memory that is kept for this."""

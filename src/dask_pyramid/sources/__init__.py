@@ -99,7 +99,23 @@ def open_image(
         name=name or opened.name or "image",
         omero=opened.omero,
         labels=opened.labels,
+        origin=_origin(source, given),
     )
+
+
+def _origin(source: Any, axes: tuple[str, ...] | None) -> Mapping[str, Any] | None:
+    """Return by what another process opens the source; None if it cannot."""
+    from dask_pyramid.sources.zarr_arrays import is_url, local_path, public_url
+
+    if isinstance(source, Image):
+        return source.origin if axes is None else None
+    if not isinstance(source, str | os.PathLike):
+        return None
+    place = local_path(os.fspath(source))
+    if not is_url(place):
+        return {"location": os.path.abspath(place), "axes": axes}
+    # A secret in a URL is not written down.
+    return {"location": place, "axes": axes} if public_url(place) == place else None
 
 
 def _numbers(

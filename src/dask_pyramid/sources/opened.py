@@ -108,6 +108,14 @@ class ProcessCache(Generic[T]):
             self._held.move_to_end(key)
             return self._held[key]
 
+    def forget(self, matches: Callable[[Any], bool]) -> None:
+        """Give up what is held under the keys that match."""
+        with self._lock:
+            for key in [key for key in self._held if matches(key)]:
+                held = self._held.pop(key)
+                if self._close is not None:
+                    self._close(held)
+
 
 def fingerprint(path: Path) -> tuple[int, int]:
     """Return size in bytes and time of change, to notice that a file was replaced."""

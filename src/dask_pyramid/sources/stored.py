@@ -9,14 +9,12 @@ from typing import Any
 from dask_pyramid.axes import storage_permutation
 from dask_pyramid.image import Image, Reader
 from dask_pyramid.metadata import parse_multiscales
+from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.arrays import TransposedReader
 from dask_pyramid.sources.zarr_arrays import ZarrReader, local_path, open_store
 
-__all__ = ["UNFINISHED", "StoredPyramid", "open_stored"]
-
-UNFINISHED = "dask-pyramid"
-"""Attribute of a group that is being written."""
+__all__ = ["StoredPyramid", "open_stored"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +53,10 @@ def open_stored(location: Any) -> StoredPyramid:
                 "there is none; check the path"
             ) from error
     attributes = group.attrs.asdict()
-    if UNFINISHED in attributes:
+    if is_unfinished(attributes):
         raise ValueError(
             f"a pyramid must be complete, got {place or group!r}, whose writing has "
-            "not finished; write it again with mode='w'"
+            "not finished; write it again with mode='a', which goes on with it"
         )
     found = parse_multiscales(attributes)
     first = open_image(place or group)

@@ -159,6 +159,7 @@ def open_zarr_array(
     *,
     mode: Literal["r", "r+"] = "r",
     in_place: bool = False,
+    checked: bool = False,
 ) -> zarr.Array[Any]:
     """Open an array so that codecs use one thread for each read.
 
@@ -173,6 +174,9 @@ def open_zarr_array(
     in_place : bool
         Whether a local array may be written in place, where a killed write leaves a
         torn object; `zarrs` does so, zarr does not.
+    checked : bool
+        Whether every checksum is looked at: `zarrs` (0.2.3) leaves out those of inner
+        chunks that it decodes in part, zarr does not.
 
     Returns
     -------
@@ -191,7 +195,7 @@ def open_zarr_array(
         _executors.get("threads", _make_executor)
         pipelines = [_ZARR_PIPELINE]
         fast = isinstance(store, LocalStore) and (mode == "r" or in_place)
-        if fast and _zarrs_can(store, path):
+        if fast and not checked and _zarrs_can(store, path):
             pipelines.insert(0, _ZARRS_PIPELINE)
         with zarr.config.set(_settings(pipelines[0])):
             return zarr.open_array(store, path=path, mode=mode)
@@ -263,9 +267,18 @@ class ZarrReader:
         A `LocalStore` is kept as its path, any other store as it is.
     path : str
         Path of the array within `store`.
+    checked : bool
+        Whether every checksum is looked at, as for `open_zarr_array`.
     """
 
-    def __init__(self, store: Store | str | os.PathLike[str], path: str = "") -> None:
+    def __init__(
+        self,
+        store: Store | str | os.PathLike[str],
+        path: str = "",
+        *,
+        checked: bool = False,
+    ) -> None:
+        self._checked = checked
         self._store: Store | None = None
         self._location = ""
         if not isinstance(store, str | os.PathLike):
@@ -391,10 +404,13 @@ class ZarrReader:
     def _open(self) -> zarr.Array[Any]:
         if self._store is not None:
             if self._array is None:
-                self._array = open_zarr_array(self._store, self._path)
+                self._array = open_zarr_array(
+                    self._store, self._path, checked=self._checked
+                )
             return self._array
-        key = self._location, self._path, self._stamp
+        key = self._location, self._path, self._stamp, self._checked
         array: zarr.Array[Any] = _arrays.get(
-            key, lambda: open_zarr_array(self._location, self._path)
+            key,
+            lambda: open_zarr_array(self._location, self._path, checked=self._checked),
         )
         return array

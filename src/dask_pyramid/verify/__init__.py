@@ -217,6 +217,9 @@ def _check(
     """Check objects and pixels of an image, and its geometry against its method."""
     levels = part.levels
     part.readers = tuple(tree.reader(level.path) for level in levels)
+    part.checked_readers = tuple(
+        tree.reader(level.path, checked=True) for level in levels
+    )
     part.presences = tuple(list_objects(tree, level, log) for level in levels)
     part.making = stated(part.image, levels, log)
     _check_record(tree, part, effort, engine=engine, seed=seed, log=log)

@@ -6,6 +6,7 @@ import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import numpy as np
 
@@ -67,8 +68,6 @@ class Hashing:
 
     def run(self) -> Hashed:
         """Read the stored bytes and hash them; nothing is decoded."""
-        import google_crc32c
-
         total = count = 0
         failed = ""
         indices = list(self._indices())
@@ -81,7 +80,7 @@ class Hashing:
                 continue
             if raw is not None:
                 count += 1
-                total += object_hash(index, len(raw), google_crc32c.value(raw))
+                total += object_hash(index, len(raw), crc32(raw))
         ends = (key_of(self.level, indices[0]), key_of(self.level, indices[-1]))
         return Hashed(
             level=self.level.number,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dask_pyramid.verify.findings import Checked
 
 if TYPE_CHECKING:
+    from dask_pyramid.image import Region
     from dask_pyramid.provenance import LevelRecord
     from dask_pyramid.sources.zarr_arrays import ZarrReader
     from dask_pyramid.verify.described import Described, StoredLevel
@@ -28,6 +29,8 @@ class Part:
     """Levels that can be opened."""
     readers: tuple[ZarrReader, ...] = ()
     """One for each level."""
+    checked_readers: tuple[ZarrReader, ...] = ()
+    """The same, slower: no checksum is left out where a chunk is read in part."""
     presences: tuple[Presence | None, ...] = ()
     """What is stored of each level."""
     making: Making | None = None
@@ -48,6 +51,15 @@ class Part:
             if record.path == level.path.removeprefix(prefix):
                 return record if record.grid == level.grid else None
         return None
+
+    def reader_of(self, number: int, region: Region) -> ZarrReader:
+        """Return the reader that notices all damage of what a region touches."""
+        level = self.levels[number]
+        whole = all(
+            r.start % c == 0 and r.stop % c == 0
+            for r, c in zip(region, level.chunks, strict=True)
+        )
+        return (self.readers if whole else self.checked_readers)[number]
 
     def checked(self) -> list[Checked]:
         """Return what was looked at."""

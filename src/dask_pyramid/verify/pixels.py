@@ -95,7 +95,7 @@ def _boxes(
     tasks = (
         Comparison(
             level=number,
-            reader=part.readers[number],
+            reader=part.reader_of(number, box_region(level, box, index)),
             region=box_region(level, box, index),
             way=way,
             exact=making is not None and making.stated,
@@ -210,7 +210,7 @@ def _tell_unreadable(
     part: Part, number: int, region: Region, log: Log, *, why: str
 ) -> None:
     """Name the objects of a region that cannot be decoded."""
-    level, reader = part.levels[number], part.readers[number]
+    level, reader = part.levels[number], part.checked_readers[number]
     named = False
     for index in _objects_of(part, number, region):
         inner = tuple(

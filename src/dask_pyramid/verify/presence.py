@@ -106,6 +106,8 @@ def list_objects(tree: Tree, level: StoredLevel, log: Log) -> Presence | None:
             )
             continue
         there[index] = True
+        if size == 0:
+            log.add("object-undecodable", "0 bytes", level=level.path, part=key)
         total = None if size is None or total is None else total + size
     if not tree.listable:
         log.add("not-listable", "the store does not list names", level=level.path)

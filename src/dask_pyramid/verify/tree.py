@@ -110,8 +110,8 @@ class Tree:
         """Return whether the folder of a node is a link out of the store."""
         return False
 
-    def reader(self, path: str) -> ZarrReader:
-        """Return a reader of an array."""
+    def reader(self, path: str, *, checked: bool = False) -> ZarrReader:
+        """Return a reader of an array; `checked` as for `ZarrReader`."""
         raise NotImplementedError
 
     def array(self, path: str) -> zarr.Array[Any]:
@@ -171,9 +171,9 @@ class FolderTree(Tree):
         """See `Tree.leaves`."""
         return self._is_outside(Path(self._root, path))
 
-    def reader(self, path: str) -> ZarrReader:
+    def reader(self, path: str, *, checked: bool = False) -> ZarrReader:
         """See `Tree.reader`."""
-        return ZarrReader(self._root, path)
+        return ZarrReader(self._root, path, checked=checked)
 
     def array(self, path: str) -> zarr.Array[Any]:
         """See `Tree.array`."""
@@ -243,11 +243,11 @@ class StoreTree(Tree):
 
         yield from ((key, None) for key in sync(keys()))
 
-    def reader(self, path: str) -> ZarrReader:
+    def reader(self, path: str, *, checked: bool = False) -> ZarrReader:
         """See `Tree.reader`."""
         if self._url:
-            return ZarrReader(self._url, path)
-        return ZarrReader(self._store, self._key(path))
+            return ZarrReader(self._url, path, checked=checked)
+        return ZarrReader(self._store, self._key(path), checked=checked)
 
     def array(self, path: str) -> zarr.Array[Any]:
         """See `Tree.array`."""

@@ -1,0 +1,127 @@
+"""The attributes of a finished group: multiscales, rendering, provenance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid import __version__, metadata, omero
+from dask_pyramid.provenance import KEY, LevelRecord, Provenance, Tally
+from dask_pyramid.sources.identity import public_source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dask_pyramid.grey import Grey
+    from dask_pyramid.image import Image
+    from dask_pyramid.plan import PyramidPlan
+
+__all__ = ["group_attributes"]
+
+# Darkest and brightest thousandth of the voxels are drawn black and white.
+_QUANTILES = (0.001, 0.999)
+
+
+def group_attributes(
+    image: Image,
+    plan: PyramidPlan,
+    codecs: Any,
+    *,
+    tallies: Sequence[Tally],
+    grey: Sequence[Grey],
+) -> dict[str, Any]:
+    """Return the attributes of a finished pyramid.
+
+    Parameters
+    ----------
+    image : Image
+        The source.
+    plan : PyramidPlan
+        Its levels.
+    codecs : object
+        Codecs as JSON values.
+    tallies : sequence of Tally
+        Stored objects of each level.
+    grey : sequence of Grey
+        Grey values of each channel of level 0.
+
+    Returns
+    -------
+    dict
+        OME-Zarr metadata in the form of the plan's version, and the provenance.
+    """
+    attributes = metadata.build_attributes(
+        metadata.Multiscales(
+            version=plan.version,
+            axes=plan.axes,
+            unit=plan.unit,
+            datasets=tuple(
+                metadata.Dataset(
+                    path=level.path, scale=level.scale, translation=level.translation
+                )
+                for level in plan.levels
+            ),
+            name=image.name,
+            type=plan.method.name,
+            metadata=_method(plan),
+            omero=_rendering(image, grey) if _is_coloured(image) else None,
+            image_label={} if image.labels else None,
+        )
+    )
+    record = _provenance(image, plan, codecs, tallies)
+    return {**attributes, KEY: record.to_json()}
+
+
+def _method(plan: PyramidPlan) -> dict[str, Any]:
+    return {
+        "description": plan.method.description,
+        "method": "dask_pyramid.write_pyramid",
+        "version": __version__,
+        "args": [],
+        "kwargs": {
+            "method": plan.method.name,
+            "sigma": None if plan.sigma is None else list(plan.sigma),
+            "scale_factors": [
+                dict(zip(plan.axes, level.factors, strict=True))
+                for level in plan.levels[1:]
+            ],
+        },
+    }
+
+
+def _is_coloured(image: Image) -> bool:
+    # Rendering metadata are by channel; ome-zarr-io refuses them without a 'c' axis.
+    return "c" in image.axes and not image.labels and image.dtype.kind != "b"
+
+
+def _rendering(image: Image, grey: Sequence[Grey]) -> dict[str, Any]:
+    return omero.default_omero(
+        np.dtype(image.dtype),
+        len(grey),
+        window=[channel.window(*_QUANTILES) for channel in grey],
+        source=image.omero,
+        name=image.name,
+    )
+
+
+def _provenance(
+    image: Image, plan: PyramidPlan, codecs: Any, tallies: Sequence[Tally]
+) -> Provenance:
+    return Provenance(
+        version=__version__,
+        source=public_source(image),
+        method=plan.method.name,
+        sigma=plan.sigma,
+        compressors=codecs,
+        levels=tuple(
+            LevelRecord.counted_from(
+                tally,
+                path=level.path,
+                factors=level.factors,
+                steps=level.steps,
+                parent=level.parent,
+            )
+            for level, tally in zip(plan.levels, tallies, strict=True)
+        ),
+    )

@@ -1,0 +1,183 @@
+"""What a run is about: source, plan and codecs, their fingerprint and differences.
+
+The job is stored before anything else, so that another process can carry out its units
+and an interrupted run goes on only with the same source, method and layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dask_pyramid import __version__
+from dask_pyramid.plan import PyramidPlan
+from dask_pyramid.sources import open_image
+from dask_pyramid.sources.identity import identify
+
+if TYPE_CHECKING:
+    from dask_pyramid.image import Image
+
+__all__ = ["StoredJob", "describe", "differences", "reopen"]
+
+# Differences that a message names; the others are counted.
+_NAMED = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredJob:
+    """A run as it is stored beside the levels that it makes."""
+
+    parameters: Mapping[str, Any]
+    """All that the stored bytes depend on, JSON values."""
+    plan: PyramidPlan
+    """Levels, passes and units."""
+    origin: Mapping[str, Any] | None
+    """Path or URL of the source and the axes given for it; None for an array."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the parameters: what has another one is another pyramid."""
+        text = json.dumps(self.parameters, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "fingerprint": self.fingerprint,
+            "parameters": self.parameters,
+            "origin": self.origin,
+            "plan": self.plan.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> StoredJob:
+        """Return the job that `to_json` gave.
+
+        Raises
+        ------
+        ValueError
+            If this version cannot read it.
+        """
+        parameters, plan = record.get("parameters"), record.get("plan")
+        if not isinstance(parameters, dict) or not isinstance(plan, dict):
+            raise ValueError(
+                "a stored job must hold parameters and a plan, got "
+                f"{sorted(record)!r}; start again with mode='w'"
+            )
+        return cls(
+            parameters=parameters,
+            plan=PyramidPlan.from_json(plan),
+            origin=record.get("origin"),
+        )
+
+
+def describe(image: Image, plan: PyramidPlan, codecs: Any) -> StoredJob:
+    """Return the job of writing an image.
+
+    Parameters
+    ----------
+    image : Image
+        The source.
+    plan : PyramidPlan
+        Levels and layout.
+    codecs : object
+        Codecs as JSON values.
+
+    Notes
+    -----
+    Cost: an array in memory is read once, for its checksum.
+    """
+    parameters = {
+        "program": __version__,
+        "source": identify(image),
+        "name": image.name,
+        "labels": image.labels,
+        "omero": image.omero,
+        "axes": plan.axes,
+        "unit": plan.unit,
+        "dtype": plan.dtype,
+        "method": plan.method.name,
+        "sigma": plan.sigma,
+        "version": plan.version,
+        "codecs": codecs,
+        "levels": {
+            level.path: {
+                "shape": level.shape,
+                "factors": level.factors,
+                "scale": level.scale,
+                "translation": level.translation,
+                "chunks": level.chunks,
+                "shards": level.shards,
+            }
+            for level in plan.levels
+        },
+    }
+    # As it will be read back: tuples are lists there.
+    plain = json.loads(json.dumps(parameters, default=str))
+    return StoredJob(parameters=plain, plan=plan, origin=image.origin)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Return in words where two sets of parameters differ.
+
+    Examples
+    --------
+    >>> differences({"method": "mean", "unit": [None]}, {"method": "mode", "unit": []})
+    "method: 'mean' there, 'mode' here; unit: [None] there, [] here"
+    """
+    was, is_ = dict(_flat(old)), dict(_flat(new))
+    found = [
+        f"{key}: {was.get(key)!r} there, {is_.get(key)!r} here"
+        for key in dict.fromkeys([*was, *is_])
+        if was.get(key) != is_.get(key)
+    ]
+    more = len(found) - _NAMED
+    return "; ".join(found[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        yield path, value
+        return
+    for key, entry in value.items():
+        yield from _flat(entry, f"{path}.{key}" if path else str(key))
+
+
+def reopen(job: StoredJob) -> Image:
+    """Open the source of a stored job again.
+
+    Raises
+    ------
+    ValueError
+        If the source is an array, or is not what it was when the job was stored.
+    """
+    if job.origin is None:
+        raise ValueError(
+            "source must be a path or a URL without secrets for its units to be run "
+            "by other processes, got an array; write it to a store first"
+        )
+    plan, parameters = job.plan, job.parameters
+    first = plan.levels[0]
+    image = open_image(
+        job.origin["location"],
+        axes=job.origin["axes"],
+        scale=dict(zip(plan.axes, first.scale, strict=True)),
+        translation=dict(zip(plan.axes, first.translation, strict=True)),
+        unit=dict(zip(plan.axes, plan.unit, strict=True)),
+        name=parameters["name"],
+    )
+    now = {"source": identify(image), "dtype": image.dtype.name, "shape": image.shape}
+    then = {
+        "source": parameters["source"],
+        "dtype": plan.dtype,
+        "shape": first.shape,
+    }
+    if json.loads(json.dumps(now)) != json.loads(json.dumps(then)):
+        raise ValueError(
+            f"source must not change while its pyramid is made, got another one: "
+            f"{differences(then, now)}; start again with mode='w'"
+        )
+    return image

@@ -1,0 +1,118 @@
+"""What tells one source from another, so that a run goes on with the same pixels.
+
+Files are told by their path, size and time of change, arrays by the checksum of their
+values, dask graphs by their name. No secret is part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid.sources.opened import fingerprint
+from dask_pyramid.sources.zarr_arrays import is_url
+
+if TYPE_CHECKING:
+    from dask_pyramid.image import Image, Reader
+
+__all__ = ["identify", "public_source"]
+
+# Voxels of an array whose checksum is made at a time.
+_SLAB_VOXELS = 2**22
+
+
+def public_source(image: Image) -> dict[str, Any]:
+    """Return what a published pyramid says of its source, JSON values.
+
+    Parameters
+    ----------
+    image : Image
+        The source.
+
+    Returns
+    -------
+    dict
+        `kind`: "array" (in memory, or a dask graph), "file" or "url", and its
+        `location`; for several files the first and last, and their number. Files have
+        a `stamp`, a text that changes with them.
+    """
+    places = () if image.reader is None else image.reader.locations
+    places = tuple(place for place in places if not place.startswith("store:"))
+    if not places:
+        return {"kind": "array"}
+    found: dict[str, Any] = {
+        "kind": "url" if is_url(places[0]) else "file",
+        "location": places[0],
+    }
+    if len(places) > 1:
+        found.update(last=places[-1], files=len(places))
+    if found["kind"] == "file":
+        found["stamp"] = _files_stamp(places)
+    return found
+
+
+def identify(image: Image) -> dict[str, Any]:
+    """Return what tells this source from others, JSON values.
+
+    Parameters
+    ----------
+    image : Image
+        The source.
+
+    Returns
+    -------
+    dict
+        As `public_source`, with a `stamp` of arrays, too; of what lies behind a URL
+        only the place is known.
+
+    Notes
+    -----
+    Cost: an array in memory is read once; of files only the status.
+    """
+    found = public_source(image)
+    if image.reader is None:
+        assert image.graph is not None  # by construction: one of the two is there
+        return {**found, "stamp": str(image.graph.name)}
+    if found["kind"] != "array" or not getattr(image.reader, "in_memory", False):
+        return found
+    return {**found, "stamp": _values_stamp(image.reader)}
+
+
+def _files_stamp(places: tuple[str, ...]) -> str:
+    digest = hashlib.sha256()
+    for place in places:
+        digest.update(repr((place, _status(place))).encode())
+    return digest.hexdigest()[:16]
+
+
+def _status(place: str) -> object:
+    """Return what changes when a file, or the metadata of a Zarr array, is replaced."""
+    if os.path.isfile(place):
+        return fingerprint(Path(place))
+    for name in ("zarr.json", ".zarray"):
+        file = Path(place, name)
+        if file.is_file():
+            return fingerprint(file)
+    return None
+
+
+def _values_stamp(reader: Reader) -> str:
+    """Return the checksum of the values of an array in memory, read in slabs."""
+    from google_crc32c import extend
+
+    crc = 0
+    size = 1
+    for n in reader.shape[1:]:
+        size *= n
+    rows = max(1, _SLAB_VOXELS // max(size, 1))
+    for start in range(0, reader.shape[0], rows):
+        stop = min(start + rows, reader.shape[0])
+        block = reader.read(
+            (slice(start, stop), *(slice(0, n) for n in reader.shape[1:]))
+        )
+        crc = extend(crc, np.ascontiguousarray(block).reshape(-1).view(np.uint8))
+    return f"{crc:08x}"

@@ -1,0 +1,1 @@
+"""Where pyramids are kept: all writing is in this package."""

@@ -1,0 +1,163 @@
+"""What a run leaves beside the levels until they are published: plan and receipts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid.receipts import ABSENT, Books, Receipt, object_grid, valid_units
+from dask_pyramid.store import objects
+from dask_pyramid.store.targets import JOB, Target
+from dask_pyramid.store.writers import WORK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dask_pyramid.plan import PyramidPlan
+
+__all__ = [
+    "clear_work",
+    "load_books",
+    "object_sizes",
+    "put_job",
+    "put_receipt",
+    "read_job",
+    "sound_objects",
+]
+
+_log = logging.getLogger("dask_pyramid")
+
+_RECEIPTS = f"{WORK}/receipts"
+
+
+def put_job(target: Target, job: Mapping[str, Any]) -> None:
+    """Store what a run is about, before anything else."""
+    objects.put(target.open(), JOB, json.dumps(job, indent=1).encode())
+
+
+def read_job(target: Target) -> dict[str, Any] | None:
+    """Return what the run was about that was here, or None.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read.
+    """
+    found = objects.get(target.open(), JOB)
+    if found is None:
+        return None
+    try:
+        job = json.loads(found)
+    except ValueError as error:
+        raise ValueError(
+            f"{JOB} must hold the plan of a run, got text that is no JSON in "
+            f"{target}; start again with mode='w'"
+        ) from error
+    if not isinstance(job, dict):
+        raise ValueError(f"{JOB} must hold an object, got {job!r:.100} in {target}")
+    return job
+
+
+def put_receipt(target: Target, receipt: Receipt) -> None:
+    """Store the receipt of a unit, after its objects."""
+    content = json.dumps(receipt.to_json(), separators=(",", ":")).encode()
+    objects.put(target.open(), f"{_RECEIPTS}/{receipt.unit}.json", content)
+
+
+def _receipts(target: Target, fingerprint: str, n_tasks: int) -> Iterator[Receipt]:
+    store = target.open()
+    for key, _ in list(objects.list_sizes(store, _RECEIPTS)):
+        if not key.endswith(".json"):
+            continue  # a kill has left it half written
+        found = objects.get(store, key)
+        try:
+            receipt = Receipt.from_json(json.loads(found or b""))
+        except ValueError as error:
+            _log.warning("the receipt %s of %s is void: %s", key, target, error)
+            continue
+        if receipt.fingerprint == fingerprint and 0 <= receipt.number < n_tasks:
+            yield receipt
+
+
+def load_books(target: Target, plan: PyramidPlan, fingerprint: str) -> Books:
+    """Return what the receipts say that is done, and is still there.
+
+    Parameters
+    ----------
+    target : Target
+        A pyramid that a run has left, or that several write.
+    plan : PyramidPlan
+        Its stored plan.
+    fingerprint : str
+        Which receipts count.
+
+    Returns
+    -------
+    Books
+        A unit whose objects are missing or of another size is not done, nor is what
+        was computed from them.
+
+    Notes
+    -----
+    Cost: a request for each receipt, and one for each 1000 objects.
+    """
+    books = Books(plan)
+    receipts = list(_receipts(target, fingerprint, plan.n_tasks))
+    sizes = [object_sizes(target, plan, k) for k in range(len(plan.levels))]
+    for receipt in valid_units(plan, receipts, sizes):
+        books.add(receipt)
+    return books
+
+
+def sound_objects(plan: PyramidPlan, books: Books) -> list[np.ndarray[Any, Any]]:
+    """Return, for each level, which objects units that are done have written."""
+    sound = [
+        np.zeros(object_grid(plan, number), bool) for number in range(len(plan.levels))
+    ]
+    for number in np.flatnonzero(books.done):
+        for level, box in plan.boxes(int(number)):
+            sound[level][box] = True
+    return sound
+
+
+def object_sizes(
+    target: Target, plan: PyramidPlan, number: int
+) -> np.ndarray[Any, Any]:
+    """Return the bytes of each object of a level, `ABSENT` where there is none.
+
+    Returns
+    -------
+    numpy.ndarray of int64
+        In the shape of the grid of objects.
+    """
+    path = plan.levels[number].path
+    grid = object_grid(plan, number)
+    sizes = np.full(grid, ABSENT, np.int64)
+    for key, size in objects.list_sizes(target.open(), path):
+        parts = key.removeprefix(f"{path}/").removeprefix("c/").split("/")
+        if len(parts) == len(grid) and all(part.isdecimal() for part in parts):
+            index = tuple(map(int, parts))
+            if all(i < n for i, n in zip(index, grid, strict=True)):
+                sizes[index] = size
+    return sizes
+
+
+def clear_work(target: Target) -> None:
+    """Remove all that a run has left beside the levels, but its lock."""
+    store = target.open()
+    if target.local:
+        root = Path(target.root)
+        for entry in (root / WORK).glob("*"):
+            if entry.is_dir() and entry.name != "leases":
+                shutil.rmtree(entry, ignore_errors=True)
+        for pattern in ("*.partial", "*/*.partial"):  # zarr's, of metadata
+            for partial in root.glob(pattern):
+                partial.unlink(missing_ok=True)
+    else:
+        objects.delete_all(store, _RECEIPTS)
+    objects.delete(store, JOB)

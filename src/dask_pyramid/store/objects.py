@@ -1,0 +1,166 @@
+"""Small objects of any store: put, get, create only if new, list with sizes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["delete", "delete_all", "get", "list_sizes", "prune", "put", "put_new"]
+
+# What a file system answers that has no hard links, by which zarr creates exclusively.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
+
+
+def get(store: Any, key: str) -> bytes | None:
+    """Return the content of an object, or None if there is none."""
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.core.sync import sync
+
+    try:
+        found = sync(store.get(key, default_buffer_prototype()))
+    except FileNotFoundError:  # not even the folder of the store is there
+        return None
+    return None if found is None else bytes(found.to_bytes())
+
+
+def put(store: Any, key: str, data: bytes) -> None:
+    """Put an object whole; one that is there is replaced."""
+    from zarr.core.buffer.cpu import Buffer
+    from zarr.core.sync import sync
+
+    sync(store.set(key, Buffer.from_bytes(data)))
+
+
+def put_new(store: Any, key: str, data: bytes) -> bool:
+    """Put an object unless there is one, and tell whether this one is there now.
+
+    Parameters
+    ----------
+    store : zarr store
+        Writable.
+    key : str
+        Where.
+    data : bytes
+        Must differ from what anybody else would put.
+
+    Returns
+    -------
+    bool
+        Of several that try at a time, one gets True.
+
+    Notes
+    -----
+    The answer comes from reading back: a client that repeats a put whose answer was
+    lost is told that the object exists, which is its own. A store that cannot create
+    exclusively (fsspec) is asked first, which leaves a moment for a second writer.
+    """
+    from zarr.core.buffer.cpu import Buffer
+    from zarr.core.sync import sync
+
+    try:
+        sync(store.set_if_not_exists(key, Buffer.from_bytes(data)))
+    except NotImplementedError:
+        if get(store, key) is None:
+            put(store, key, data)
+    except OSError as error:
+        if error.errno not in _NO_LINKS or not hasattr(store, "root"):
+            raise
+        _create_file(Path(store.root, key), data)
+    return get(store, key) == data
+
+
+def _create_file(path: Path, data: bytes) -> None:
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+    except FileExistsError:
+        return
+
+
+def delete(store: Any, key: str) -> None:
+    """Remove an object; none is no error."""
+    from zarr.core.sync import sync
+
+    sync(store.delete(key))
+
+
+def delete_all(store: Any, prefix: str) -> None:
+    """Remove all objects below a prefix, which ends without a slash."""
+    from zarr.core.sync import sync
+
+    sync(store.delete_dir(prefix))
+
+
+def prune(store: Any, prefix: str) -> None:
+    """Remove the folders below a prefix that are empty, and it; nothing elsewhere."""
+    from zarr.storage import LocalStore
+
+    if not isinstance(store, LocalStore):
+        return
+    for folder, _, _ in os.walk(Path(store.root, prefix), topdown=False):
+        with suppress(OSError):  # not empty
+            Path(folder).rmdir()
+
+
+def list_sizes(store: Any, prefix: str) -> Iterator[tuple[str, int]]:
+    """Yield the key of each object below a prefix, and its size in bytes.
+
+    Parameters
+    ----------
+    store : zarr store
+        Any.
+    prefix : str
+        Folder, without a slash at its end; empty for all.
+
+    Yields
+    ------
+    key, size
+        The key is complete, not relative to the prefix.
+
+    Notes
+    -----
+    Cost: one request for each 1000 objects of an object store.
+    """
+    from zarr.storage import LocalStore, ObjectStore
+
+    if isinstance(store, LocalStore):
+        yield from _files(Path(store.root), prefix)
+    elif isinstance(store, ObjectStore):
+        for batch in store.store.list(prefix=prefix or None):
+            for entry in batch:
+                yield str(entry["path"]), int(entry["size"])
+    else:
+        yield from _asked(store, prefix)
+
+
+def _files(root: Path, prefix: str) -> Iterator[tuple[str, int]]:
+    folders = [root / prefix]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(Path(entry.path))
+                    elif entry.is_file(follow_symlinks=False):
+                        key = Path(entry.path).relative_to(root).as_posix()
+                        yield key, entry.stat().st_size
+        except FileNotFoundError:
+            continue
+
+
+def _asked(store: Any, prefix: str) -> Iterator[tuple[str, int]]:
+    from zarr.core.sync import sync
+
+    async def collect() -> list[tuple[str, int]]:
+        below = f"{prefix}/" if prefix else ""
+        return [
+            (key, await store.getsize(key)) async for key in store.list_prefix(below)
+        ]
+
+    yield from sync(collect())

@@ -1,0 +1,201 @@
+"""Create a pyramid, unpublished, and publish it: the metadata last, in one put."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid.compression import find_codecs
+from dask_pyramid.provenance import KEY, unfinished
+from dask_pyramid.receipts import ABSENT, Books
+from dask_pyramid.sources.zarr_arrays import open_store
+from dask_pyramid.store import objects
+from dask_pyramid.store.ledger import clear_work, object_sizes
+from dask_pyramid.store.targets import Target, read_attributes, swap
+
+if TYPE_CHECKING:
+    from dask_pyramid.plan import PyramidPlan
+
+__all__ = ["codecs_json", "create", "foreign_attributes", "publish", "wipe"]
+
+# Attributes that a pyramid's writer owns; all others are somebody else's and stay.
+_OURS = ("multiscales", "omero", "image-label", "ome", KEY)
+
+
+def codecs_json(plan: PyramidPlan, compressors: Any) -> Any:
+    """Return the codecs of level 0 as zarr writes them, by a rehearsal in memory.
+
+    Parameters
+    ----------
+    plan : PyramidPlan
+        Levels and layout.
+    compressors : object
+        As in zarr-python, or a name out of ``"blosc"``, ``"zstd"``, ``"lz4"``,
+        ``"gzip"``, ``"none"``; None is Blosc (zstd, level 3, byte shuffle), for Zarr v3
+        followed by crc32c.
+
+    Raises
+    ------
+    ValueError
+        If a codec or a layout is one that zarr refuses.
+    """
+    import zarr
+    from zarr.storage import MemoryStore
+
+    rehearsal = zarr.create_group(MemoryStore(), zarr_format=_format(plan))
+    try:
+        _fill(rehearsal, plan, find_codecs(compressors, plan.version))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"compressors must be a name or codecs that zarr takes for version "
+            f"{plan.version}, got {compressors!r}: {error}"
+        ) from error
+    written = rehearsal[plan.levels[0].path].metadata.to_dict()
+    return {
+        key: _plain(written[key])
+        for key in ("codecs", "compressor", "filters")
+        if key in written
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return what zarr keeps as codecs as JSON values."""
+    if hasattr(value, "to_dict"):
+        return _plain(value.to_dict())
+    if hasattr(value, "get_config"):
+        return _plain(value.get_config())
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def create(
+    target: Target,
+    plan: PyramidPlan,
+    compressors: Any = None,
+    *,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Create the group, marked as unfinished, and the arrays that are not there yet.
+
+    Parameters
+    ----------
+    target : Target
+        From `open_target`.
+    plan : PyramidPlan
+        Levels and layout.
+    compressors : object
+        As for `codecs_json`.
+    attributes : mapping
+        Attributes of others, which the group shall keep.
+    """
+    import zarr
+
+    if target.local:
+        Path(target.root).mkdir(parents=True, exist_ok=True)
+    group = zarr.open_group(
+        target.open(),
+        mode="a",
+        zarr_format=_format(plan),
+        attributes={**attributes, **unfinished()},
+    )
+    _fill(group, plan, find_codecs(compressors, plan.version))
+
+
+def _format(plan: PyramidPlan) -> Any:
+    return 2 if plan.version == "0.4" else 3
+
+
+def _fill(group: Any, plan: PyramidPlan, codecs: Any) -> None:
+    for level in plan.levels:
+        if level.path in group:
+            continue
+        layout: dict[str, Any] = {"dimension_names": list(plan.axes)}
+        if plan.version == "0.4":
+            # "the dimension separator MUST be '/'" (OME-Zarr 0.4, images)
+            layout = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+        group.create_array(
+            level.path,
+            shape=level.shape,
+            dtype=plan.dtype,
+            chunks=level.chunks,
+            shards=level.shards,
+            compressors=codecs,
+            fill_value=0,
+            **layout,
+        )
+
+
+def foreign_attributes(target: Target) -> dict[str, Any]:
+    """Return the attributes that are not ours of what is at the target."""
+    store = open_store(target.location) if target.local else target.open()
+    return {
+        key: value for key, value in read_attributes(store).items() if key not in _OURS
+    }
+
+
+def wipe(target: Target) -> None:
+    """Remove what is at the place that is written, metadata first, but for the lock.
+
+    `open_target` has made sure that it is a pyramid and nothing else.
+    """
+    if target.local:
+        root = Path(target.root)
+        for name in ("zarr.json", ".zattrs", ".zgroup"):
+            (root / name).unlink(missing_ok=True)
+        clear_work(target)
+        for entry in root.glob("*"):
+            if entry.is_dir() and not entry.name.startswith("."):
+                shutil.rmtree(entry)
+        return
+    store = target.open()
+    for name in ("zarr.json", ".zattrs", ".zgroup"):
+        objects.delete(store, name)
+    clear_work(target)
+    roots = {key.split("/")[0] for key, _ in objects.list_sizes(store, "")}
+    for name in roots:
+        if not name.startswith("."):
+            objects.delete_all(store, name)
+
+
+def publish(
+    target: Target, plan: PyramidPlan, books: Books, attributes: Mapping[str, Any]
+) -> None:
+    """Count the objects, write the metadata in one put, and remove what is left.
+
+    Parameters
+    ----------
+    target : Target
+        A pyramid whose units are all done.
+    plan : PyramidPlan
+        Its levels.
+    books : Books
+        What they have stored.
+    attributes : mapping
+        Attributes of the group; they replace the mark.
+
+    Raises
+    ------
+    OSError
+        If objects are missing; nothing is published then.
+    """
+    import zarr
+
+    for number, tally in enumerate(books.tallies):
+        found = int(np.count_nonzero(object_sizes(target, plan, number) != ABSENT))
+        if found != tally.objects:
+            raise OSError(
+                f"level {number} of {target} must hold {tally.objects} objects, got "
+                f"{found}; nothing is published, mode='a' makes what is missing"
+            )
+    group = zarr.open_group(target.open(), mode="r+")
+    group.attrs.put({**foreign_attributes(target), **attributes})
+    clear_work(target)
+    if target.replaces:
+        swap(Path(target.root), Path(target.location))

@@ -1,0 +1,388 @@
+"""Where a pyramid goes: checked before anything is written.
+
+What is not recognised as a pyramid is never deleted, and a target that the source reads
+is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dask_pyramid.metadata import parse_multiscales
+from dask_pyramid.provenance import is_unfinished
+from dask_pyramid.sources.opened import ProcessCache
+from dask_pyramid.sources.zarr_arrays import (
+    ZarrReader,
+    is_url,
+    local_path,
+    open_store,
+    public_url,
+    store_place,
+)
+from dask_pyramid.store import objects
+from dask_pyramid.store.writers import WORK, LevelWriter
+
+__all__ = [
+    "JOB",
+    "Target",
+    "has_job",
+    "open_target",
+    "read_attributes",
+    "release",
+    "settle_replacement",
+    "swap",
+]
+
+JOB = f"{WORK}/job.json"
+"""Object that holds the stored plan of a run."""
+
+_MODES = ("w-", "a", "w")
+
+# Between the two renames of a swap lies far less.
+_SWAP_SECONDS = 0.5
+
+# What a process holds open of the targets that it writes.
+_stores: ProcessCache[Any] = ProcessCache(64)
+_readers: ProcessCache[ZarrReader] = ProcessCache(64)
+_writers: ProcessCache[LevelWriter] = ProcessCache(64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a pyramid goes; small, and pickles."""
+
+    location: str
+    """Path or URL that readers will open; empty for a store object."""
+    store: Any = field(default=None, compare=False)
+    """The store object, if the user gave one."""
+    state: str = "empty"
+    """What was there: "empty", "unfinished" (a run that was interrupted) or "complete"
+    (a pyramid that readers can open)."""
+    replaces: bool = False
+    """Whether a local pyramid of this name is replaced when the new one is complete."""
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Which writing of the target this is: what a process keeps open of one run, whose
+    folders may be gone, must not serve another."""
+
+    @property
+    def local(self) -> bool:
+        """Whether the target is a folder."""
+        return bool(self.location) and not is_url(self.location)
+
+    @property
+    def root(self) -> str:
+        """Path or URL that is written."""
+        return (
+            str(_beside(self.location, "replacement"))
+            if self.replaces
+            else (self.location)
+        )
+
+    def open(self) -> Any:
+        """Return the zarr store that is written; opened once for each process."""
+        if self.store is not None:
+            return self.store
+        key = self.run, self.root
+        return _stores.get(key, lambda: open_store(self.root, read_only=False))
+
+    def open_for_lock(self) -> Any:
+        """Return the store that readers will open, which is where the lock is."""
+        return replace(self, replaces=False).open()
+
+    def level_reader(self, number: int) -> ZarrReader:
+        """Return a reader of a stored level; opened once for each process."""
+        place = self.store if self.store is not None else self.root
+        return _readers.get((self.run, number), lambda: ZarrReader(place, str(number)))
+
+    def level_writer(self, number: int) -> LevelWriter:
+        """Return the writer of a level; opened once for each process."""
+        return _writers.get((self.run, number), lambda: LevelWriter(self, number))
+
+    def __str__(self) -> str:
+        return (
+            public_url(self.location)
+            if is_url(self.location)
+            else (self.location or str(self.store))
+        )
+
+
+def _beside(location: str, purpose: str) -> Path:
+    """Return the folder beside a local target that serves its replacement."""
+    path = Path(location)
+    return path.with_name(f".{path.name}.{purpose}")
+
+
+def release(target: Target) -> None:
+    """Give up what this process holds open of a run."""
+    for cache in (_stores, _readers, _writers):
+        cache.forget(lambda key: key[0] == target.run)
+
+
+def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Target:
+    """Check where a pyramid shall go; nothing is written.
+
+    Parameters
+    ----------
+    target : path, URL or zarr store
+        A folder, an ``s3://``, ``gs://`` or ``az://`` URL, or a zarr store.
+    mode : {"w-", "a", "w"}
+        ``"w-"`` refuses whatever exists, ``"a"`` goes on with what a run has left,
+        ``"w"`` replaces a pyramid.
+    sources : sequence of str
+        Paths and URLs that the source reads.
+
+    Returns
+    -------
+    Target
+        With what was found there.
+
+    Raises
+    ------
+    FileExistsError
+        If the target exists and the mode does not allow for it.
+    ValueError
+        If the mode is unknown, or the target lies in, at or around the source, or
+        holds symbolic links.
+    """
+    if mode not in _MODES:
+        raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
+    if not isinstance(target, str | os.PathLike):
+        return _open_store_object(target, mode, sources)
+    text = local_path(os.fspath(target))
+    if not text:
+        raise ValueError("target must be a path or URL, got an empty text")
+    location = text.rstrip("/") if is_url(text) else os.path.realpath(text)
+    _check_apart(location, sources)
+    if is_url(location):
+        return _open_url(location, mode)
+    return _open_folder(Path(location), mode)
+
+
+def _check_apart(target: str, sources: Sequence[str]) -> None:
+    for source in map(_whole_image, sources):
+        here, there = target.rstrip("/") + "/", source.rstrip("/") + "/"
+        if here == there:
+            raise ValueError(
+                f"target must not be the source, got {target!r} for both; "
+                "a source is never modified"
+            )
+        if here.startswith(there) or there.startswith(here):
+            inside, outside = (
+                (target, source) if len(here) > len(there) else (source, target)
+            )
+            raise ValueError(
+                f"target and source must lie apart, got {inside!r} inside {outside!r}; "
+                "a source is never modified"
+            )
+
+
+def _whole_image(source: str) -> str:
+    """Return the OME-Zarr image that a local array is a level of, else the array."""
+    if is_url(source):
+        return source
+    folder = Path(source).parent
+    while (folder / "zarr.json").exists() or (folder / ".zgroup").exists():
+        if _state_of(open_store(str(folder))) in ("complete", "unfinished"):
+            return str(folder)
+        folder = folder.parent
+    return source
+
+
+def _open_folder(path: Path, mode: str) -> Target:
+    parent = path.parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise ValueError(f"target must lie in a folder, got {str(path)!r} in a file")
+    settle_replacement(path)
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(
+            f"target must be a new place or a pyramid, got {str(path)!r}, a file"
+        )
+    _refuse_links(path)
+    target = _found(Target(location=str(path)), mode)
+    if target.state == "complete" and _beside(target.location, "replacement").exists():
+        # An interrupted replacement: "w" starts it again, "a" goes on with it.
+        target = replace(target, replaces=True)
+        state = _state_of(open_store(target.root))
+        return replace(target, state="empty" if mode == "w" else state)
+    return replace(target, replaces=mode == "w" and target.state == "complete")
+
+
+def settle_replacement(path: Path) -> None:
+    """End a replacement that was interrupted while it was put into its place.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The pyramid that was replaced; the old one is put back if the new one is not
+        complete.
+    """
+    aside = _beside(str(path), "replaced")
+    new = _beside(str(path), "replacement")
+    if not aside.exists() and not new.exists():
+        return
+    if not path.exists() and aside.exists():
+        time.sleep(_SWAP_SECONDS)  # its owner may be between two renames
+    complete = new.exists() and _state_of(open_store(str(new))) == "complete"
+    if not path.exists() and aside.exists():
+        (new if complete else aside).rename(path)
+    elif path.exists() and complete:
+        swap(new, path)
+    if path.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def swap(new: Path, old: Path) -> None:
+    """Put a complete pyramid where the old one is; the old one goes last."""
+    aside = _beside(str(old), "replaced")
+    shutil.rmtree(aside, ignore_errors=True)
+    old.rename(aside)
+    try:
+        new.rename(old)
+    except BaseException:
+        aside.rename(old)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _refuse_links(path: Path) -> None:
+    """Refuse what would lead a writer out of the target."""
+    if not path.exists():
+        return
+    for entry in path.iterdir():
+        if entry.is_symlink():
+            raise ValueError(
+                f"target must hold no symbolic links, got {str(entry)!r}, which leads "
+                f"to {os.path.realpath(entry)!r}"
+            )
+
+
+def _open_url(url: str, mode: str) -> Target:
+    if url.startswith(("http://", "https://")):
+        raise ValueError(
+            f"target must be a folder or an s3, gs or az URL, got {public_url(url)!r}; "
+            "a web server takes no objects"
+        )
+    return _found(Target(location=url), mode)
+
+
+def _open_store_object(store: Any, mode: str, sources: Sequence[str]) -> Target:
+    from zarr.abc.store import Store
+    from zarr.storage import LocalStore, ZipStore
+
+    if isinstance(store, LocalStore):
+        return open_target(store.root, mode=mode, sources=sources)
+    if isinstance(store, ZipStore):
+        raise ValueError(
+            f"target must be a store whose objects can be replaced, got {store!r}; "
+            "write to a folder and zip that"
+        )
+    if not isinstance(store, Store):
+        raise TypeError(
+            f"target must be a path, a URL or a zarr store, got {type(store).__name__}"
+        )
+    if store_place(store) in sources:
+        raise ValueError(
+            f"target must not be the store of the source, got {store!r}; "
+            "a source is never modified"
+        )
+    if store.read_only:
+        raise ValueError(f"target must be writable, got {store!r}; open it so")
+    return _found(Target(location="", store=store), mode)
+
+
+def _found(target: Target, mode: str) -> Target:
+    """Return the target with what is there; refuse what the mode does not allow for."""
+    store = target.open() if not target.local else open_store(target.location)
+    state = _state_of(store)
+    if state == "empty":
+        return target
+    if state == "foreign":
+        raise FileExistsError(
+            f"target must be a new place or a pyramid, got {str(target)!r}, which is "
+            "something else; remove it yourself or choose another name"
+        )
+    if mode == "w-":
+        way = "mode='w' replaces a pyramid"
+        if state == "unfinished":
+            way = (
+                "an interrupted run has left it: mode='a' resumes that, mode='w' "
+                "starts again"
+            )
+        raise FileExistsError(f"target must not exist, got {str(target)!r}; {way}")
+    others = sorted(_foreign(store)) if mode == "w" else []
+    if others:
+        raise FileExistsError(
+            f"target must hold nothing but a pyramid to be replaced, got "
+            f"{str(target)!r}, which also holds {', '.join(others[:4])}; "
+            "move that away first"
+        )
+    if mode == "w" and state == "unfinished":
+        state = "empty"  # what a run has left is wiped
+    return replace(target, state=state)
+
+
+def _names(store: Any) -> set[str]:
+    """Return what lies at the root of a store."""
+    from zarr.core.sync import sync
+
+    async def collect() -> set[str]:
+        return {name.rstrip("/").split("/")[0] async for name in store.list_dir("")}
+
+    return set(sync(collect()))
+
+
+def _state_of(store: Any) -> str:
+    """Return "empty", "unfinished", "complete" or "foreign"."""
+    if not _names(store) - {WORK}:
+        return "unfinished" if has_job(store) else "empty"
+    attributes = read_attributes(store)
+    ome = attributes.get("ome", {})
+    if is_unfinished(attributes):
+        return "unfinished"
+    if "multiscales" in attributes or (
+        isinstance(ome, Mapping) and "multiscales" in ome
+    ):
+        return "complete"
+    return "unfinished" if has_job(store) else "foreign"
+
+
+def has_job(store: Any) -> bool:
+    """Return whether a run has left its plan, and is not finished."""
+    return objects.get(store, JOB) is not None
+
+
+def read_attributes(store: Any) -> dict[str, Any]:
+    """Return the attributes of the group at the root; empty if there is none."""
+    import zarr
+    from zarr.errors import ContainsArrayError, GroupNotFoundError
+
+    try:
+        attributes = zarr.open_group(store, mode="r").attrs.asdict()
+    except (
+        GroupNotFoundError,
+        ContainsArrayError,
+        FileNotFoundError,
+        NotADirectoryError,
+        ValueError,
+    ):
+        return {}
+    return dict(attributes)
+
+
+def _foreign(store: Any) -> set[str]:
+    """Return what lies in a pyramid beside its levels and metadata."""
+    names = {name for name in _names(store) if not name.startswith(".")}
+    attributes = read_attributes(store)
+    if "multiscales" not in attributes and "ome" not in attributes:
+        return {name for name in names - {"zarr.json"} if not name.isdigit()}
+    levels = parse_multiscales(attributes).datasets
+    return names - {"zarr.json"} - {level.path.split("/")[0] for level in levels}

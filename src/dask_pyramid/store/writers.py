@@ -1,0 +1,189 @@
+"""Write whole storage objects of a level, and say what is stored of each.
+
+Objects of a local store are encoded in a staging folder by the fastest codecs, which
+write in place, and renamed; other stores put them whole through zarr's own codecs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import numpy as np
+
+from dask_pyramid.receipts import ABSENT, Written
+from dask_pyramid.sources.zarr_arrays import open_zarr_array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dask_pyramid.image import Region
+    from dask_pyramid.store.targets import Target
+
+__all__ = ["WORK", "LevelWriter"]
+
+WORK = ".dask-pyramid"
+"""Folder within a target for what is there only while it is written."""
+
+_BLOCK_BYTES = 2**20
+
+
+class LevelWriter:
+    """Write whole storage objects of one level.
+
+    Parameters
+    ----------
+    target : Target
+        The pyramid, created before.
+    number : int
+        The level.
+    """
+
+    def __init__(self, target: Target, number: int) -> None:
+        self._number = number
+        self._sink: _Folder | _Puts
+        if target.local:
+            self._sink = _Folder(Path(target.root), str(number))
+        else:
+            self._sink = _Puts(target.open(), str(number))
+        self._array = self._sink.array
+
+    def write(self, region: Region, values: np.ndarray[Any, Any]) -> Written:
+        """Write `values` to `region`, which must consist of whole objects.
+
+        Parameters
+        ----------
+        region : tuple of slice
+            Voxels of the level; cuts no object but at the border of the level.
+        values : numpy.ndarray
+            C-contiguous, of the region's shape.
+
+        Returns
+        -------
+        Written
+            Size and checksum of each object.
+
+        Raises
+        ------
+        OSError
+            If the store cannot be written.
+        """
+        extents = self._array.shards or self._array.chunks
+        grid = [
+            range(part.start // extent, -(-part.stop // extent))
+            for part, extent in zip(region, extents, strict=True)
+        ]
+        keys = [
+            self._array.metadata.encode_chunk_key(
+                tuple(r.start + i for r, i in zip(grid, at, strict=True))
+            )
+            for at in np.ndindex(*map(len, grid))
+        ]
+        stored = self._sink.write(region, values, keys)
+        return Written(
+            level=self._number,
+            first=tuple(r.start for r in grid),
+            shape=tuple(map(len, grid)),
+            sizes=tuple(size for size, _ in stored),
+            crc32=tuple(crc for _, crc in stored),
+        )
+
+
+class _Folder:
+    """A level of a local store."""
+
+    def __init__(self, root: Path, path: str) -> None:
+        self._root = root
+        self._final = root / path
+        self._staging = root / WORK / f"staging-{uuid.uuid4().hex}" / path
+        self._staging.mkdir(parents=True)
+        self._folders: set[Path] = set()
+        for name in ("zarr.json", ".zarray"):
+            if (self._final / name).exists():
+                shutil.copyfile(self._final / name, self._staging / name)
+        self.array = open_zarr_array(str(self._staging), mode="r+", in_place=True)
+
+    def write(
+        self, region: Region, values: np.ndarray[Any, Any], keys: Sequence[str]
+    ) -> list[tuple[int, int]]:
+        self.array[region] = values
+        return [self._publish(key) for key in keys]
+
+    def _publish(self, key: str) -> tuple[int, int]:
+        """Move an object to its place; return its size and checksum."""
+        staged, final = self._staging / key, self._final / key
+        self._enter(final.parent)
+        try:
+            found = _sum_of(staged)
+        except FileNotFoundError:
+            # All fill value: such an object is not stored.
+            final.unlink(missing_ok=True)
+            return ABSENT, 0
+        staged.replace(final)
+        return found
+
+    def _enter(self, folder: Path) -> None:
+        """Make a folder, once; refuse one that leads out of the target."""
+        if folder in self._folders:
+            return
+        if not self._root.exists():
+            raise FileNotFoundError(
+                f"target must stay while it is written, got {str(self._root)!r}, "
+                "which somebody has removed"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.path.realpath(folder) != str(folder):
+            raise ValueError(
+                f"target must hold no symbolic links, got {str(folder)!r}, which "
+                f"leads to {os.path.realpath(folder)!r}"
+            )
+        self._folders.add(folder)
+
+
+def _sum_of(file: Path) -> tuple[int, int]:
+    """Return size and checksum of a file."""
+    size = crc = 0
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            size += len(block)
+            crc = crc32(block, crc)
+    return size, crc
+
+
+class _Puts:
+    """A level of any other store."""
+
+    def __init__(self, store: Any, path: str) -> None:
+        self._path = path
+        self._recorder = _recorder(store)
+        self.array = open_zarr_array(self._recorder, path, mode="r+")
+
+    def write(
+        self, region: Region, values: np.ndarray[Any, Any], keys: Sequence[str]
+    ) -> list[tuple[int, int]]:
+        self.array[region] = values
+        return [
+            self._recorder.put_last.pop(f"{self._path}/{key}", (ABSENT, 0))
+            for key in keys
+        ]
+
+
+def _recorder(store: Any) -> Any:
+    """Return a store that notes size and checksum of what is put through it."""
+    from zarr.storage import WrapperStore
+
+    class Recorder(WrapperStore[Any]):
+        def __init__(self, store: Any) -> None:
+            super().__init__(store)
+            self.put_last: dict[str, tuple[int, int]] = {}
+
+        async def set(self, key: str, value: Any) -> None:
+            await super().set(key, value)
+            content = value.to_bytes()
+            self.put_last[key] = len(content), crc32(content)
+
+    return Recorder(store)

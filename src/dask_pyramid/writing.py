@@ -1,0 +1,351 @@
+"""One writing of one target: lock it, begin or resume, run the units, publish.
+
+A run stores its job before anything else and a receipt after each unit. So it can be
+killed at any time: the next run finds the job, believes the receipts whose objects are
+there, and does the rest. What a reader opens is complete or says that it is not.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dask_pyramid import runner
+from dask_pyramid.attributes import group_attributes
+from dask_pyramid.jobs import StoredJob, differences, reopen
+from dask_pyramid.progress import progress_callback
+from dask_pyramid.provenance import KEY, read_provenance
+from dask_pyramid.receipts import Books, can_read
+from dask_pyramid.store import ledger, publication, targets
+from dask_pyramid.store.locks import Lock
+from dask_pyramid.units import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
+    from dask_pyramid.image import Image
+    from dask_pyramid.plan import PyramidPlan
+    from dask_pyramid.store.targets import Target
+
+__all__ = [
+    "Execution",
+    "Order",
+    "check_complete",
+    "finish",
+    "prepare",
+    "run_share",
+    "write",
+]
+
+_log = logging.getLogger("dask_pyramid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be written where, checked."""
+
+    image: Image
+    """The source."""
+    job: StoredJob
+    """What is to be written of it."""
+    target: Target
+    """From `open_target`: empty, to be replaced, or with what a run has left."""
+    compressors: Any = None
+    """As in zarr-python, or a name."""
+    client: Any = None
+    """The client on which units run, or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How units are run; nothing that is stored depends on it."""
+
+    progress: Any = None
+    """True, False, None or a callback."""
+    break_lock: bool = False
+    """Whether to take the lock of another process."""
+
+
+def write(order: Order, execution: Execution) -> None:
+    """Write a pyramid, or go on with writing it.
+
+    Parameters
+    ----------
+    order : Order
+        What is to be written.
+    execution : Execution
+        Where to run.
+
+    Raises
+    ------
+    ValueError
+        If what is there belongs to another job; the message says how they differ.
+    OSError
+        If the target is locked, a unit fails, or objects are missing in the end.
+        Nothing is published then; mode ``"a"`` goes on with it.
+    """
+    with _locked(order.target, execution) as lock:
+        job = _begin(order)
+        books = ledger.load_books(order.target, job.plan, job.fingerprint)
+        order = replace(order, job=job)
+        _run(order, books, execution)
+        lock.check()
+        _publish(order, books)
+
+
+def prepare(order: Order, *, break_lock: bool = False) -> None:
+    """Create a pyramid and store its plan, for others to run the units.
+
+    Raises
+    ------
+    ValueError
+        If other processes cannot open the source.
+    """
+    reopen(order.job)
+    with _locked(order.target, Execution(break_lock=break_lock)):
+        _begin(order)
+
+
+def run_share(
+    target: Target,
+    execution: Execution,
+    *,
+    share: tuple[int, int],
+    limits: Mapping[str, Any],
+) -> int:
+    """Run every n-th unit of a stored plan whose inputs are there.
+
+    Parameters
+    ----------
+    target : Target
+        A pyramid that `prepare` or an interrupted run has left.
+    execution : Execution
+        Where to run.
+    share : (i, n)
+        Units whose number is `i` modulo `n`.
+    limits : mapping
+        `workers` and `memory_limit`, as for `PyramidPlan.limited`.
+
+    Returns
+    -------
+    int
+        Units of the share that wait for those of others.
+    """
+    order = _reordered(target, limits)
+    plan = order.job.plan
+    index, count = share
+    mine = range(index, plan.n_tasks, count)
+    with _locked(target, execution, shared=True):
+        for sweep in range(len(plan.passes)):
+            books = ledger.load_books(target, plan, order.job.fingerprint)
+            ready = _ready(plan, books, sweep, mine)
+            _run(order, books, execution, skip=_Except(ready))
+    return sum(not books.done[number] for number in mine)
+
+
+def finish(target: Target, execution: Execution, *, limits: Mapping[str, Any]) -> None:
+    """Publish a pyramid all of whose first pass is done; later passes are run here.
+
+    Raises
+    ------
+    OSError
+        If units of the first pass are missing; the message names them.
+    """
+    order = _reordered(target, limits)
+    plan = order.job.plan
+    with _locked(target, execution) as lock:
+        books = ledger.load_books(target, plan, order.job.fingerprint)
+        missing = books.missing(sweep=0)
+        if missing:
+            raise FileNotFoundError(
+                f"all {plan.passes[0].n_units} units of the first pass must be "
+                f"done to publish {target}, got none for {len(missing)}: "
+                f"{', '.join(missing[:6])}{', ...' if len(missing) > 6 else ''}; run "
+                "them with run_units (dask-pyramid units)"
+            )
+        _run(order, books, execution)
+        lock.check()
+        _publish(order, books)
+
+
+def _reordered(target: Target, limits: Mapping[str, Any]) -> Order:
+    """Return the order of a stored plan, within the limits of this machine."""
+    job = _stored(target)
+    job = replace(job, plan=job.plan.limited(**limits))
+    return Order(image=reopen(job), job=job, target=target)
+
+
+class _Except:
+    """All unit numbers but some, as a container."""
+
+    def __init__(self, numbers: Container[int]) -> None:
+        self._numbers = numbers
+
+    def __contains__(self, number: object) -> bool:
+        return number not in self._numbers
+
+
+def _locked(target: Target, execution: Execution, *, shared: bool = False) -> Lock:
+    return Lock(
+        target.open_for_lock(),
+        str(target),
+        shared=shared,
+        break_lock=execution.break_lock,
+    )
+
+
+def _stored(target: Target) -> StoredJob:
+    found = None if target.state == "empty" else ledger.read_job(target)
+    if found is None:
+        raise FileNotFoundError(
+            f"a stored plan must be at {target}, got none; make one with "
+            "prepare_pyramid (dask-pyramid plan IN STORE)"
+        )
+    return StoredJob.from_json(found)
+
+
+def _begin(order: Order) -> StoredJob:
+    """Create what is not there; return the job with the units that are stored."""
+    job, target = order.job, order.target
+    if target.state == "unfinished":
+        found = _stored(target)
+        _check_same(found, job, target)
+        # A plan of today might cut units otherwise: other memory, other workers.
+        plan = found.plan.limited(
+            workers=job.plan.workers, memory_limit=job.plan.memory_limit
+        )
+        _log.info("going on with %s", target)
+        publication.create(target, plan, order.compressors, attributes={})
+        return replace(found, plan=plan)
+    others = publication.foreign_attributes(target)
+    publication.wipe(target)
+    ledger.put_job(target, job.to_json())
+    publication.create(target, job.plan, order.compressors, attributes=others)
+    return job
+
+
+def _check_same(found: StoredJob, job: StoredJob, target: Target) -> None:
+    if found.fingerprint != job.fingerprint:
+        raise ValueError(
+            f"mode 'a' must go on with the same job, got another one than {target} "
+            f"was begun with: {differences(found.parameters, job.parameters)}; "
+            "mode='w' starts again"
+        )
+
+
+def _run(
+    order: Order,
+    books: Books,
+    execution: Execution,
+    skip: Container[int] | None = None,
+) -> None:
+    plan = order.job.plan
+    task = Job(
+        plan=plan,
+        reader=order.image.reader,
+        target=order.target,
+        fingerprint=order.job.fingerprint,
+    )
+    done = set(map(int, books.done.nonzero()[0]))
+    if done:
+        _log.info("%d of %d units are done already", len(done), plan.n_tasks)
+    with progress_callback(execution.progress, plan.n_tasks) as callback:
+        try:
+            runner.run_units(
+                task,
+                graph=order.image.graph,
+                client=order.client,
+                progress=callback,
+                skip=done if skip is None else skip,
+                on_receipt=books.add,
+            )
+        except Exception as error:
+            error.add_note("what is done is kept: mode='a' goes on with it")
+            raise
+        finally:
+            targets.release(order.target)
+
+
+def _ready(
+    plan: PyramidPlan, books: Books, sweep: int, mine: Container[int]
+) -> set[int]:
+    """Return the units of a share and pass that are to be done and can be."""
+    sound = ledger.sound_objects(plan, books)
+    return {
+        unit.number
+        for unit in plan.units.of_pass(sweep)
+        if unit.number in mine
+        and not books.done[unit.number]
+        and can_read(plan, unit.number, sound)
+    }
+
+
+def _publish(order: Order, books: Books) -> None:
+    plan = order.job.plan
+    attributes = group_attributes(
+        order.image,
+        plan,
+        order.job.parameters["codecs"],
+        tallies=books.tallies,
+        grey=books.grey,
+    )
+    publication.publish(order.target, plan, books, attributes)
+
+
+def check_complete(order: Order) -> None:
+    """Check that a complete pyramid is what a job would write, and clean up after it.
+
+    Raises
+    ------
+    ValueError
+        If it is not; the message says how they differ.
+
+    Warns
+    -----
+    UserWarning
+        If the source is an array, whose values a finished pyramid does not know.
+    """
+    image, job, target = order.image, order.job, order.target
+    attributes = targets.read_attributes(target.open())
+    record = read_provenance(attributes)
+    if record is None:
+        raise FileExistsError(
+            f"mode 'a' must go on with a pyramid of dask-pyramid, got {target} of "
+            "another tool; add_levels makes coarser levels, mode='w' replaces it"
+        )
+    nothing = Books(job.plan)
+    wanted = group_attributes(
+        image,
+        job.plan,
+        job.parameters["codecs"],
+        tallies=nothing.tallies,
+        grey=nothing.grey,
+    )
+    found = differences(_facts(attributes), _facts(wanted))
+    if found:
+        raise ValueError(
+            f"mode 'a' must go on with the same job, got {target}, which is complete "
+            f"and differs: {found}; mode='w' replaces it"
+        )
+    left = ledger.read_job(target)
+    if left is not None and left.get("fingerprint") == job.fingerprint:
+        with _locked(target, Execution()):  # killed after it was published
+            ledger.clear_work(target)
+    if wanted[KEY]["source"]["kind"] == "array":
+        warnings.warn(
+            f"{target} is complete; whether it holds this array is not checked",
+            stacklevel=3,
+        )
+
+
+def _facts(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what does not depend on pixels: all but grey values and checksums."""
+    record = dict(attributes[KEY])
+    record["levels"] = [
+        {key: level[key] for key in ("path", "factors", "steps", "grid")}
+        for level in record["levels"]
+    ]
+    holder = {**attributes, **attributes.get("ome", {})}
+    return {"multiscales": holder.get("multiscales"), KEY: record}

@@ -27,6 +27,14 @@ from dask_pyramid.provenance import LevelRecord
 SHAPE = (2, 20, 44, 52)
 
 
+@contextmanager
+def nothing():
+    """Let pass what other packages warn about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def pixels(shape=SHAPE, dtype="uint16"):
     """A smooth image with noise: no block is constant, and shifts show."""
     rng = np.random.default_rng(5)

@@ -229,6 +229,8 @@ def _check(
         )
         code = "content-unchecked" if part.making is None else "content-explained"
         how = "no method known here" if part.making is None else part.making.recipe.name
+        if part.making is not None and part.making.recipe.variant == "truncated":
+            log.add("content-truncated", part.making.recipe.name, level=part.image.path)
         text = f"type {part.image.type!r}; {how} explains the content"
         log.add(code, text, level=part.image.path)
     if part.making is not None:

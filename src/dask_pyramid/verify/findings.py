@@ -130,6 +130,7 @@ class Log:
     def __init__(self) -> None:
         self._found: list[Finding] = []
         self._counts: dict[tuple[str, str], int] = {}
+        self._parts: set[tuple[str, str, str]] = set()
 
     def add(self, code: str, message: str, *, level: str = "", part: str = "") -> None:
         """Note a finding.
@@ -145,6 +146,9 @@ class Log:
         part : str
             The object or region.
         """
+        if part and (code, level, part) in self._parts:
+            return
+        self._parts.add((code, level, part))
         count = self._counts.get((code, level), 0)
         self._counts[code, level] = count + 1
         if count < _TOLD:

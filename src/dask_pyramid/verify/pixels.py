@@ -75,7 +75,7 @@ def check_pixels(
         text = diagnose(part, result)
         if text:
             level = part.levels[result.level].path
-            log.add("content-wrong", text, level=level)
+            log.add("content-cause", text, level=level)
 
 
 def _boxes(

@@ -271,7 +271,7 @@ def mean_of(values):
         ("nearest", lambda a: a[::2, ::2], 0),
         ("nearest, voxel step // 2", lambda a: a[1::2, 1::2], 1),
         ("max", lambda a: dp.downsample(a, 2, "max"), 0.5),
-        ("mode", lambda a: dp.downsample(a // 50, 2, "mode"), 0.5),
+        ("mode", lambda a: dp.downsample(a, 2, "mode"), 0.5),
         ("gaussian", lambda a: dp.downsample(a, 2, "gaussian"), 0.5),
     ],
 )

@@ -19,7 +19,7 @@ from dask_pyramid.sources.zarr_arrays import (
     local_path,
     open_store,
     public_url,
-    reason,
+    unreadable,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ def open_zarr(location: str, axes: tuple[str, ...] | None) -> Opened:
         If the metadata cannot be read, or the group is not one image.
     """
     import zarr
-    from obstore.exceptions import BaseError
 
     place = public_url(location) if is_url(location) else location
     store = open_store(location)
@@ -64,11 +63,8 @@ def open_zarr(location: str, axes: tuple[str, ...] | None) -> Opened:
             f"source must be a Zarr array or group, got {place!r}, which holds no "
             "zarr.json, .zarray or .zgroup; check the path"
         ) from error
-    except (BaseError, OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"source must be readable, got {place!r}, whose Zarr metadata cannot be "
-            f"read: {reason(error, location)}"
-        ) from error
+    except Exception as error:
+        raise unreadable(error, location) from error
     if isinstance(node, zarr.Array):
         return open_array_node(node, axes, location=location)
     return open_group_node(node, axes, location=location)
@@ -102,7 +98,12 @@ def open_group_node(
     """Open level 0 of the one image that a group is or holds."""
     attributes = group.attrs.asdict()
     if not _has_image(attributes):
-        group = _only_image(group, location)
+        try:
+            group = _only_image(group, location)
+        except (OSError, ValueError, TypeError):
+            raise
+        except Exception as error:
+            raise unreadable(error, _place(group, location)) from error
         attributes = group.attrs.asdict()
     found = parse_multiscales(attributes)
     level = found.datasets[0]

@@ -12,7 +12,12 @@ from dask_pyramid.metadata import parse_multiscales
 from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.arrays import TransposedReader
-from dask_pyramid.sources.zarr_arrays import ZarrReader, local_path, open_store
+from dask_pyramid.sources.zarr_arrays import (
+    ZarrReader,
+    local_path,
+    open_store,
+    unreadable,
+)
 
 __all__ = ["StoredPyramid", "open_stored"]
 
@@ -52,6 +57,8 @@ def open_stored(location: Any) -> StoredPyramid:
                 f"a pyramid must be an OME-Zarr group, got {place or store!r}, where "
                 "there is none; check the path"
             ) from error
+        except Exception as error:
+            raise unreadable(error, place or str(store)) from error
     attributes = group.attrs.asdict()
     if is_unfinished(attributes):
         raise ValueError(

@@ -44,6 +44,7 @@ __all__ = [
     "public_url",
     "reason",
     "store_place",
+    "unreadable",
 ]
 
 _ZARR_PIPELINE = "zarr.core.codec_pipeline.BatchedCodecPipeline"
@@ -86,7 +87,20 @@ def reason(error: Exception, location: str) -> str:
     """Return the first line of an error, or its kind where it may tell a secret."""
     if is_url(location) and public_url(location) != location.rstrip("/"):
         return type(error).__name__
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
+
+def unreadable(error: Exception, place: str) -> ValueError:
+    """Return the error to raise where zarr cannot read the metadata of a node.
+
+    On metadata of strangers zarr raises of all kinds: KeyError, AttributeError,
+    RecursionError, MemoryError.
+    """
+    shown = public_url(place) if is_url(place) else place
+    return ValueError(
+        f"source must be readable, got {shown!r}, whose Zarr metadata cannot be read: "
+        f"{reason(error, place)}"
+    )
 
 
 def store_place(store: object) -> str:
@@ -295,7 +309,12 @@ class ZarrReader:
             _check_inside(self._location, self._path)
         self._stamp = self._fingerprint()
         self._array: zarr.Array[Any] | None = None
-        array = self._open()
+        try:
+            array = self._open()
+        except (OSError, ValueError, TypeError):
+            raise
+        except Exception as error:
+            raise unreadable(error, self._where()) from error
         self._shape = tuple(int(n) for n in array.shape)
         self._dtype = native(array.dtype)
         # For a sharded array, `chunks` of zarr is the inner chunk: what is decoded.

@@ -32,6 +32,11 @@ class Way:
     recipe: Recipe
     """The kernel."""
 
+    @property
+    def voxels(self) -> int:
+        """How many voxels of the level below one sample is made of."""
+        return self.recipe.voxels(self.steps)
+
     def bytes(self, region: Region) -> int:
         """Return how many bytes of the level below are needed."""
         needed = self.recipe.region(region, self.steps, self.reader.shape)

@@ -26,6 +26,9 @@ __all__ = [
 # Of a voxel of the finer level: what floats may lose, and what no viewer shows.
 _TOLERANCE = 1e-3
 
+# Of a window that is tried: 16 along each of three axes.
+_MOST_VOXELS = 2**12
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derivation:
@@ -142,7 +145,8 @@ def likely_steps(parent: StoredLevel, child: StoredLevel) -> list[tuple[int, ...
     return [
         steps
         for steps in dict.fromkeys(found)
-        if all(
+        if math.prod(steps) <= _MOST_VOXELS
+        and all(
             n // f <= m <= -(-n // f)
             for n, m, f in zip(parent.shape, child.shape, steps, strict=True)
         )

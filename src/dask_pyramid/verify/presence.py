@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Presence", "index_of", "key_of", "list_objects"]
 
 # A bit map of more objects than any store holds.
-_MOST_OBJECTS = 2**33
+_MOST_OBJECTS = 2**30
 
 _METADATA = frozenset(("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"))
 

@@ -52,6 +52,13 @@ class Recipe:
             for r, step, reach, n in zip(region, steps, reaches, shape, strict=True)
         )
 
+    def voxels(self, steps: Sequence[int]) -> int:
+        """Return how many voxels one sample is made of."""
+        return math.prod(
+            step + reach.before + reach.after
+            for step, reach in zip(steps, self._reduction(steps).reaches, strict=True)
+        )
+
     def compute(
         self, block: Any, region: Region, *, steps: Sequence[int], shape: Sequence[int]
     ) -> Any:

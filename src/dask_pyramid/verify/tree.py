@@ -62,7 +62,15 @@ def open_tree(store: Any) -> Tree:
     folder = folder_of(store)
     if folder is not None:
         return _folder(str(Path(folder, prefix)))
-    return StoreTree(store, prefix=prefix)
+    return StoreTree(_opened(store), prefix=prefix)
+
+
+def _opened(store: Any) -> Any:
+    """Return a store that is open, for reading."""
+    from zarr.core.sync import sync
+    from zarr.storage import StorePath
+
+    return sync(StorePath.open(store, "", mode="r")).store
 
 
 def _folder(place: str) -> FolderTree:

@@ -31,6 +31,8 @@ class Way:
     """Window along each axis."""
     recipe: Recipe
     """The kernel."""
+    compiled: bool = False
+    """Whether to use compiled kernels; the result is the same."""
 
     @property
     def voxels(self) -> int:
@@ -54,7 +56,9 @@ class Way:
         shape = self.reader.shape
         block = read_box(self.reader, self.recipe.region(region, self.steps, shape))
         with np.errstate(all="ignore"):  # NaN and overflow are data here
-            return self.recipe.compute(block, region, steps=self.steps, shape=shape)
+            return self.recipe.compute(
+                block, region, steps=self.steps, shape=shape, compiled=self.compiled
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

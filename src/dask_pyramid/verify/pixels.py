@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dask_pyramid.kernels import pays_to_compile
 from dask_pyramid.sources.opened import region_text
 from dask_pyramid.verify.boxes import box_region, box_shape, boxes_at, chosen_boxes
 from dask_pyramid.verify.content import Comparison, read_box
@@ -99,6 +101,10 @@ def _boxes(
     total = math.prod(-(-n // b) for n, b in zip(level.shape, box, strict=True))
     if effort.full and way is None and _is_read_from_above(part, number):
         return 0, iter(())
+    boxes = effort.boxes(total)
+    if way is not None:
+        voxels = boxes * math.prod(box) * math.prod(way.steps)
+        way = replace(way, compiled=pays_to_compile(voxels))
     also = [] if effort.full else list(_suspects(part, number, box))
     chosen = chosen_boxes(level, box, effort, seed=seed, also=also)
     tasks = (
@@ -112,7 +118,7 @@ def _boxes(
         )
         for index in chosen
     )
-    return max(effort.boxes(total), len(also)), tasks
+    return max(boxes, len(also)), tasks
 
 
 def _is_read_from_above(part: Part, number: int) -> bool:

@@ -60,7 +60,13 @@ class Recipe:
         )
 
     def compute(
-        self, block: Any, region: Region, *, steps: Sequence[int], shape: Sequence[int]
+        self,
+        block: Any,
+        region: Region,
+        *,
+        steps: Sequence[int],
+        shape: Sequence[int],
+        compiled: bool = False,
     ) -> Any:
         """Return the voxels of `region`, made from what `self.region` asks for."""
         if self.variant == "middle":
@@ -71,7 +77,7 @@ class Recipe:
             Span(first=r.start, stop=r.stop, size=n)
             for r, n in zip(region, shape, strict=True)
         ]
-        return reduce_block(block, self._reduction(steps), spans)
+        return reduce_block(block, self._reduction(steps), spans, compiled=compiled)
 
     def _reduction(self, steps: Sequence[int]) -> Reduction:
         names = [str(i) for i in range(len(steps))]

@@ -421,7 +421,7 @@ def test_workers_of_a_cluster_find_the_same(good, tmp_path):
     path = shutil.copytree(good("0.5"), tmp_path / "a.zarr")
     (path / "1" / "c" / "0" / "0" / "0" / "0").unlink()
     here = dp.verify_pyramid(path)
-    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None)
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
     with cluster, Client(cluster) as client:
         there = dp.verify_pyramid(path, client=client)
         with pytest.raises(ValueError, match="in reach of the workers"):

@@ -153,15 +153,16 @@ class FolderTree(Tree):
     def objects(self, path: str) -> Iterator[tuple[str, int | None]]:
         """See `Tree.objects`."""
         top = Path(self._root, path)
-        if self._is_outside(top):
+        if self._is_outside(top) or not top.is_dir():
             return
-        for folder, _, names in os.walk(top):  # follows no link to a folder
-            inner = Path(folder).relative_to(top).as_posix()
-            for name in names:
-                file = Path(folder, name)
-                if not (file.is_symlink() and self._is_outside(file)):
-                    size = file.stat().st_size if file.exists() else None
-                    yield (name if inner == "." else f"{inner}/{name}"), size
+        start = len(str(top)) + 1
+        for entry in _entries(str(top)):
+            is_link = entry.is_symlink()
+            if is_link and self._is_outside(Path(entry.path)):
+                continue
+            if is_link or not entry.is_dir(follow_symlinks=False):
+                size = None if is_link else entry.stat().st_size
+                yield entry.path[start:].replace(os.sep, "/"), size
 
     def outside(self, path: str) -> list[str]:
         """See `Tree.outside`."""
@@ -169,10 +170,9 @@ class FolderTree(Tree):
         if self._is_outside(top):
             return [path]
         return [
-            Path(folder, name).relative_to(self._root).as_posix()
-            for folder, folders, names in os.walk(top)
-            for name in (*folders, *names)
-            if Path(folder, name).is_symlink() and self._is_outside(Path(folder, name))
+            Path(entry.path).relative_to(self._root).as_posix()
+            for entry in (_entries(str(top)) if top.is_dir() else ())
+            if entry.is_symlink() and self._is_outside(Path(entry.path))
         ]
 
     def leaves(self, path: str) -> bool:
@@ -190,6 +190,15 @@ class FolderTree(Tree):
     def _is_outside(self, path: Path) -> bool:
         real = os.path.realpath(path)
         return real != self._root and not real.startswith(self._root + os.sep)
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Yield all that lies below a folder; links to folders are not followed."""
+    with os.scandir(folder) as found:
+        for entry in found:
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from _entries(entry.path)
 
 
 class StoreTree(Tree):

@@ -18,6 +18,7 @@ _HOMES = {
     "Progress": "runner",
     "Pyramid": "pyramid",
     "PyramidPlan": "plan",
+    "StoreOptions": "store_options",
     "Verification": "verify",
     "build_pyramid": "pyramid",
     "downsample": "pyramid",
@@ -38,6 +39,7 @@ __all__ = [
     "Progress",
     "Pyramid",
     "PyramidPlan",
+    "StoreOptions",
     "Verification",
     "__version__",
     "build_pyramid",
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     )
     from dask_pyramid.runner import Progress
     from dask_pyramid.sources import open_image
+    from dask_pyramid.store_options import StoreOptions
     from dask_pyramid.verify import Verification, verify_pyramid
 
 

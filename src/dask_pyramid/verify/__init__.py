@@ -29,6 +29,10 @@ from dask_pyramid.verify.presence import list_objects
 from dask_pyramid.verify.tree import open_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dask_pyramid.runner import Team
+    from dask_pyramid.store_options import StoreOptions
     from dask_pyramid.verify.nodes import Node
     from dask_pyramid.verify.tree import Tree
 
@@ -42,6 +46,7 @@ def verify_pyramid(
     seed: int = 0,
     workers: int | None = None,
     client: Any = None,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
     progress: bool | VerifyCallback | None = None,
 ) -> Verification:
     """Check a stored pyramid, by whatever tool, and the label images below it.
@@ -59,7 +64,9 @@ def verify_pyramid(
     workers : int, optional
         Number of threads; by default the number of cores.
     client : distributed.Client or str, optional
-        Reads on the workers of this client, or of the scheduler at this address.
+        Where to read, as for `write_pyramid`; ``"processes"`` are threads here.
+    storage_options : dict or StoreOptions, optional
+        How to open a URL.
     progress : bool or callable, optional
         Whether to show a bar; a callable gets a `VerifyProgress` after each task. By
         default a bar where standard error is a terminal.
@@ -94,12 +101,15 @@ def verify_pyramid(
     (True, 1)
     """
     effort = Effort.parse(sample)
-    tree = open_tree(store)
-    if client is not None:
-        client, workers = _connected(tree, client, workers)
+    tree = open_tree(store, storage_options)
     log = Log()
-    with verify_callback(progress) as callback:
-        engine = Engine(workers=workers, client=client, progress=callback)
+    with (
+        connect(client, workers=workers) as team,
+        verify_callback(progress) as callback,
+    ):
+        _check_reach(tree, team)
+        threads = team.crew.shares[0].workers
+        engine = Engine(workers=threads, client=team.client, progress=callback)
         parts = _images(tree, log)
         for part in parts:
             _check(tree, part, effort, engine=engine, seed=seed, log=log)
@@ -112,20 +122,13 @@ def verify_pyramid(
     )
 
 
-def _connected(tree: Tree, client: Any, workers: int | None) -> tuple[Any, int]:
-    """Return a client and its number of threads."""
-    if workers is not None:
-        raise ValueError(
-            f"workers must not be given with a client, got {workers!r}; the client has "
-            "its own"
-        )
-    if not tree.travels:
+def _check_reach(tree: Tree, team: Team) -> None:
+    """Refuse a store that the workers of a client cannot read."""
+    if team.client is not None and not tree.travels:
         raise ValueError(
             f"store must be in reach of the workers of the client, got "
             f"{tree.location}; use a path or a URL"
         )
-    found, threads, _ = connect(client, None)
-    return found, threads
 
 
 def _images(tree: Tree, log: Log) -> list[Part]:

@@ -10,20 +10,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.sources.zarr_arrays import (
-    ZarrReader,
-    folder_of,
-    is_url,
-    lives_in_process,
-    local_path,
-    open_store,
-    open_zarr_array,
-    public_url,
-    reason,
-)
+from dask_pyramid.locations import is_url, local_path, public_url
+from dask_pyramid.sources.opened import reason
+from dask_pyramid.sources.zarr_arrays import ZarrReader, open_zarr_array
+from dask_pyramid.store_options import StoreOptions, parse_options
+from dask_pyramid.stores import lives_in_process, open_store, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import zarr
 
@@ -33,7 +27,9 @@ __all__ = ["Tree", "open_tree"]
 _MOST_BYTES = 2**26
 
 
-def open_tree(store: Any) -> Tree:
+def open_tree(
+    store: Any, storage_options: Mapping[str, Any] | StoreOptions | None = None
+) -> Tree:
     """Return the tree of a path, URL, zarr store or group.
 
     Raises
@@ -48,8 +44,10 @@ def open_tree(store: Any) -> Tree:
 
     if isinstance(store, str | os.PathLike):
         place = local_path(os.fspath(store))
+        options = parse_options(storage_options, place)
         if is_url(place):
-            return StoreTree(open_store(place), location=place)
+            held = open_store(place, options=options, hurried=True)
+            return StoreTree(held, location=place)
         return _folder(place)
     prefix = ""
     if isinstance(store, zarr.Group):
@@ -59,9 +57,9 @@ def open_tree(store: Any) -> Tree:
             "store must be a path, a URL, a zarr store or a zarr group, got "
             f"{type(store).__name__}"
         )
-    folder = folder_of(store)
-    if folder is not None:
-        return _folder(str(Path(folder, prefix)))
+    location, _ = place_of(store) or ("", None)
+    if location and not is_url(location):
+        return _folder(str(Path(location, prefix)))
     return StoreTree(_opened(store), prefix=prefix)
 
 
@@ -206,7 +204,6 @@ class StoreTree(Tree):
 
     def __init__(self, store: Any, *, location: str = "", prefix: str = "") -> None:
         self.location = public_url(location) if location else str(store)
-        self._url = location
         self._store = store
         self._prefix = prefix.strip("/")
         self.travels = bool(location) or not lives_in_process(store)
@@ -250,9 +247,21 @@ class StoreTree(Tree):
         from zarr.core.sync import sync
         from zarr.storage import ObjectStore
 
-        if isinstance(self._store, ObjectStore):
+        from dask_pyramid.object_store import UrlStore
+
+        if type(self._store) is ObjectStore:
             for batch in self._store.store.list(prefix):
                 yield from ((entry["path"], entry["size"]) for entry in batch)
+            return
+
+        if isinstance(self._store, UrlStore):
+            pages = self._store.pages(prefix)
+
+            async def page() -> list[tuple[str, int]] | None:
+                return await anext(pages, None)
+
+            while found := sync(page()):
+                yield from found
             return
 
         async def keys() -> list[str]:
@@ -262,8 +271,6 @@ class StoreTree(Tree):
 
     def reader(self, path: str, *, checked: bool = False) -> ZarrReader:
         """See `Tree.reader`."""
-        if self._url:
-            return ZarrReader(self._url, path, checked=checked)
         return ZarrReader(self._store, self._key(path), checked=checked)
 
     def array(self, path: str) -> zarr.Array[Any]:
@@ -274,5 +281,4 @@ class StoreTree(Tree):
         return "/".join(filter(None, (self._prefix, path)))
 
     def _failed(self, key: str, error: Exception) -> OSError:
-        why = reason(error, self._url) if self._url else str(error)
-        return OSError(f"cannot read {key!r} of {self.location}: {why}")
+        return OSError(f"cannot read {key!r} of {self.location}: {reason(error)}")

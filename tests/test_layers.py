@@ -26,7 +26,13 @@ ORDER = """
     store.publication store units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
-    progress report info figure writing pyramid clusters stopping cli
+    progress report info figure
+    verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
+    verify.axes verify.datasets verify.image verify.presence verify.boxes
+    verify.recipes verify.content verify.engine verify.geometry verify.arrays
+    verify.omero verify.labels verify.leftovers verify.objects verify.plausible
+    verify.making verify.part verify.diagnosis verify.pixels verify
+    writing pyramid clusters stopping cli
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -50,7 +56,13 @@ ALLOWED = {
     },
     "dask_image": {"sources.planes"},
     "dask_jobqueue": {"clusters"},
-    "distributed": {"clusters", "runner.cluster", "runner.plugin", "runner.team"},
+    "distributed": {
+        "clusters",
+        "runner.cluster",
+        "runner.plugin",
+        "runner.team",
+        "verify.engine",
+    },
     "matplotlib": {"figure"},
     "numba": {"kernels.compiled"},
     "numcodecs": {"compression"},
@@ -64,7 +76,7 @@ ALLOWED = {
         "stores",
     },
     "pims": {"sources.planes"},
-    "google_crc32c": {"sources.identity", "store.writers"},
+    "google_crc32c": {"sources.identity"},
     "psutil": {"limits", "store.locks"},
     "tifffile": {"sources.tiff"},
     "tqdm": {"progress"},
@@ -81,6 +93,7 @@ ALLOWED = {
         "store.publication",
         "store.targets",
         "stores",
+        "verify.tree",
     },
     "zarrs": {"sources.zarr_arrays"},
 }
@@ -109,6 +122,20 @@ WITHOUT_NUMPY = {
     "strategy",
     "superblocks",
     "tables",
+    "verify.axes",
+    "verify.datasets",
+    "verify.engine",
+    "verify.findings",
+    "verify.geometry",
+    "verify.image",
+    "verify.labels",
+    "verify.leftovers",
+    "verify.nodes",
+    "verify.omero",
+    "verify.part",
+    "verify.rules",
+    "verify.text",
+    "verify.tree",
 }
 # Loaded only when they are needed: these modules are loaded by name by nobody else.
 AT_THE_TOP = {

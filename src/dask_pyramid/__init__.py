@@ -19,6 +19,7 @@ _HOMES = {
     "Pyramid": "pyramid",
     "PyramidPlan": "plan",
     "StoreOptions": "store_options",
+    "Verification": "verify",
     "build_pyramid": "pyramid",
     "downsample": "pyramid",
     "finish_pyramid": "pyramid",
@@ -27,6 +28,7 @@ _HOMES = {
     "plan_pyramid": "plan",
     "prepare_pyramid": "pyramid",
     "run_units": "pyramid",
+    "verify_pyramid": "verify",
     "write_pyramid": "pyramid",
 }
 
@@ -38,6 +40,7 @@ __all__ = [
     "Pyramid",
     "PyramidPlan",
     "StoreOptions",
+    "Verification",
     "__version__",
     "build_pyramid",
     "downsample",
@@ -47,6 +50,7 @@ __all__ = [
     "plan_pyramid",
     "prepare_pyramid",
     "run_units",
+    "verify_pyramid",
     "write_pyramid",
 ]
 
@@ -67,6 +71,7 @@ if TYPE_CHECKING:
     from dask_pyramid.runner import Progress
     from dask_pyramid.sources import open_image
     from dask_pyramid.store_options import StoreOptions
+    from dask_pyramid.verify import Verification, verify_pyramid
 
 
 def __getattr__(name: str) -> Any:

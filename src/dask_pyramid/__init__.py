@@ -20,6 +20,8 @@ _HOMES = {
     "PyramidPlan": "plan",
     "StoreOptions": "store_options",
     "Verification": "verify",
+    "add_levels": "extend",
+    "append": "extend",
     "build_pyramid": "pyramid",
     "downsample": "pyramid",
     "finish_pyramid": "pyramid",
@@ -28,6 +30,7 @@ _HOMES = {
     "plan_pyramid": "plan",
     "prepare_pyramid": "pyramid",
     "run_units": "pyramid",
+    "update_pyramid": "extend",
     "verify_pyramid": "verify",
     "write_pyramid": "pyramid",
 }
@@ -42,6 +45,8 @@ __all__ = [
     "StoreOptions",
     "Verification",
     "__version__",
+    "add_levels",
+    "append",
     "build_pyramid",
     "downsample",
     "finish_pyramid",
@@ -50,11 +55,13 @@ __all__ = [
     "plan_pyramid",
     "prepare_pyramid",
     "run_units",
+    "update_pyramid",
     "verify_pyramid",
     "write_pyramid",
 ]
 
 if TYPE_CHECKING:
+    from dask_pyramid.extend import add_levels, append, update_pyramid
     from dask_pyramid.image import Image
     from dask_pyramid.methods import METHODS, Method
     from dask_pyramid.plan import PyramidPlan, plan_pyramid

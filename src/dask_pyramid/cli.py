@@ -198,6 +198,7 @@ _RUNNING = (
         help="How long to wait for the first worker of the cluster.",
     ),
 )
+_RUNNING_NAMES = ("scheduler", "cluster", "cluster_options", "jobs", "wait")
 _STORE = (
     click.option(
         "--endpoint",
@@ -236,7 +237,15 @@ _PROGRESS = click.option(
     default=None,
     help="Show a bar on standard error.  [default: if that is a terminal]",
 )
-_MACHINE = _LAYOUT[-2:]
+_METHOD, _LEVELS, _MACHINE = _LAYOUT[:2], _LAYOUT[:5], _LAYOUT[-2:]
+_RETRIES = click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="How often a unit is tried again after an error that may pass.",
+)
 
 _DEBUG = click.option(
     "-v", "--debug", is_flag=True, help="Show the traceback of an error."
@@ -283,14 +292,7 @@ def main() -> None:
 )
 @_BREAK_LOCK
 @_with(*_RUNNING)
-@click.option(
-    "--retries",
-    type=click.IntRange(min=0),
-    default=2,
-    show_default=True,
-    metavar="N",
-    help="How often a unit is tried again after an error that may pass.",
-)
+@_RETRIES
 @_PROGRESS
 @_DEBUG
 def write(
@@ -311,10 +313,7 @@ def write(
     from the environment. --endpoint and --anonymous are for OUT, and for IN if it is a
     URL of the same scheme or if OUT is none.
     """
-    running = {
-        name: given.pop(name)
-        for name in ("scheduler", "cluster", "cluster_options", "jobs", "wait")
-    }
+    running = {name: given.pop(name) for name in _RUNNING_NAMES}
     given["storage_options"] = _storage_options(endpoint, anonymous)
     reading = _storage_options(source_endpoint, source_anonymous)
     try:
@@ -400,6 +399,76 @@ def finish(
         click.echo(str(dp.finish_pyramid(store, **given)))
 
 
+_GROWTH = (*_MACHINE, *_STORE, _BREAK_LOCK, *_RUNNING, _RETRIES, _PROGRESS, _DEBUG)
+
+
+@main.command("add-levels")
+@click.argument("store", metavar="STORE")
+@_with(*_READING, *_LEVELS, _COMPRESSOR)
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Remove all levels but level 0 and make them anew.",
+)
+@_with(*_GROWTH)
+def add_levels(store: str, **given: Any) -> None:
+    """Add the coarser levels that the image in STORE lacks; level 0 is only read.
+
+    STORE is an OME-Zarr image, by whatever tool, or a group that holds one array.
+    """
+    _grow(dp.add_levels, store, **given)
+
+
+@main.command()
+@click.argument("store", metavar="STORE")
+@click.option(
+    "--region",
+    metavar="RANGES",
+    required=True,
+    callback=_read(options.region),
+    help="Voxels of level 0 that have changed, by axis: z=0:16,y=512:,x=0:100. An axis "
+    "that is not named is taken whole.",
+)
+@_with(*_METHOD, *_GROWTH)
+def update(store: str, **given: Any) -> None:
+    """Compute again what depends on a region of level 0 that has changed."""
+    _grow(dp.update_pyramid, store, **given)
+
+
+@main.command()
+@click.argument("store", metavar="STORE")
+@click.argument("source", metavar="IN")
+@click.option(
+    "--axis",
+    default="t",
+    show_default=True,
+    help="Axis along which the pyramid grows.",
+)
+@click.option("--axes", metavar="AXES", help="Names of the dimensions of IN.")
+@_with(*_METHOD, *_GROWTH)
+def append(store: str, source: str, **given: Any) -> None:
+    """Append the image IN behind the pyramid in STORE, to all its levels."""
+    _grow(dp.append, store, source, **given)
+
+
+def _grow(
+    verb: Callable[..., Any],
+    *places: str,
+    debug: bool,
+    endpoint: str | None,
+    anonymous: bool,
+    **given: Any,
+) -> None:
+    running = {name: given.pop(name) for name in _RUNNING_NAMES}
+    given["storage_options"] = _storage_options(endpoint, anonymous)
+    try:
+        with raising_on_sigterm(), _reported(debug), _client(**running) as client:
+            click.echo(str(verb(*places, client=client, **given)))
+    except KeyboardInterrupt as error:
+        status = _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED
+        _stop(places[0], status, again="give the same command")
+
+
 @main.command()
 @click.argument("store", metavar="STORE")
 @_with(*_STORE, _JSON, _DEBUG)
@@ -482,10 +551,11 @@ def _storage_options(endpoint: str | None, anonymous: bool) -> dict[str, Any] | 
     return found or None
 
 
-def _stop(target: str, status: int) -> NoReturn:
+def _stop(
+    target: str, status: int, again: str = "give the same command with --mode a"
+) -> NoReturn:
     click.echo(
-        f"Interrupted: nothing was published at {target}; to go on, give the same "
-        "command with --mode a",
+        f"Interrupted: nothing was published at {target}; to go on, {again}",
         err=True,
     )
     # What zarr's event loop has left undone is no news now.

@@ -46,11 +46,8 @@ class Level:
     """Extent of a chunk in voxels."""
     shards: tuple[int, ...] | None
     """Extent of a shard in voxels; None if chunks are stored one by one."""
-
-    @property
-    def path(self) -> str:
-        """Name of the array in the group."""
-        return str(self.number)
+    path: str
+    """Name of the array in the group."""
 
     @property
     def objects(self) -> tuple[int, ...]:
@@ -136,6 +133,7 @@ def make_levels(
                 translation=tuple(t for _, t in world),
                 chunks=chunk_list[k],
                 shards=shard_list[k],
+                path=str(k),
             )
         )
     return tuple(levels)

@@ -19,7 +19,9 @@ __all__ = [
     "extents",
     "factors",
     "numbers",
+    "region",
     "settings",
+    "shard",
     "sigma",
     "span",
     "unit",
@@ -166,6 +168,17 @@ def numbers(text: str) -> Any:
     return by_axis(text, _number)
 
 
+def region(text: str) -> Any:
+    """Return ranges by axis.
+
+    Examples
+    --------
+    >>> region("z=0:16,y=512:")
+    {'z': slice(0, 16, None), 'y': slice(512, None, None)}
+    """
+    return by_axis(text, _range)
+
+
 def sigma(text: str) -> Any:
     """Return one number for all axes, or numbers by axis.
 
@@ -190,6 +203,14 @@ def unit(text: str) -> Any:
 
 def _single(values: Any) -> Any:
     return values[0] if isinstance(values, tuple) and len(values) == 1 else values
+
+
+def _range(text: str) -> slice:
+    start, colon, stop = text.partition(":")
+    if not colon:
+        raise ValueError(f"{text!r} must be a range, such as 0:16")
+    edges = [_whole(edge) if edge.strip() else None for edge in (start, stop)]
+    return slice(*edges)
 
 
 def _whole(text: str) -> int:

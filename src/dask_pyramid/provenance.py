@@ -121,6 +121,12 @@ class Tally:
         at = tuple(i // g for i, g in zip(index, self.group, strict=True))
         self.sums[at] = (int(self.sums[at]) + by) % 2**32
 
+    def include(self, other: Tally) -> None:
+        """Add what another tally of the same level has counted."""
+        self.sums += other.sums  # modulo 2**32
+        self.objects += other.objects
+        self.bytes += other.bytes
+
     def extended(self, grid: Sequence[int]) -> Tally:
         """Return the same tally for a level that has grown.
 
@@ -178,6 +184,16 @@ class LevelRecord:
         sums = np.array(self.checksums, "uint32")
         tally.sums[...] = sums.reshape(tally.sums.shape)
         return tally
+
+    def extended(self, grid: Sequence[int]) -> LevelRecord:
+        """Return the same record for a level that has grown."""
+        return LevelRecord.counted_from(
+            self.tally().extended(grid),
+            path=self.path,
+            factors=self.factors,
+            steps=self.steps,
+            parent=self.parent,
+        )
 
     @classmethod
     def counted_from(

@@ -26,6 +26,7 @@ __all__ = [
     "Receipt",
     "Written",
     "can_read",
+    "kept_objects",
     "object_grid",
     "valid_units",
 ]
@@ -190,6 +191,19 @@ def object_grid(plan: PyramidPlan, level: int) -> tuple[int, ...]:
     )
 
 
+def kept_objects(plan: PyramidPlan) -> list[np.ndarray[Any, Any]]:
+    """Return, for each level, which objects the plan leaves as they are."""
+    kept = [np.ones(object_grid(plan, k), bool) for k in range(len(plan.levels))]
+    for sweep in plan.passes:
+        for level in sweep.levels:
+            box = tuple(
+                slice(start // extent, ceil_div(stop, extent))
+                for (start, stop), extent in zip(level.part, level.objects, strict=True)
+            )
+            kept[level.level][box] = False
+    return kept
+
+
 def valid_units(
     plan: PyramidPlan,
     receipts: Sequence[Receipt],
@@ -212,7 +226,7 @@ def valid_units(
     list of Receipt
         The others are void, with all that was computed from what they wrote.
     """
-    sound = [np.zeros(found.shape, bool) for found in sizes]
+    sound = kept_objects(plan)
     valid = []
     for number in range(len(plan.passes)):
         good = [

@@ -54,6 +54,7 @@ def open_zarr_array(
     mode: Literal["r", "r+"] = "r",
     in_place: bool = False,
     checked: bool = False,
+    shape: tuple[int, ...] | None = None,
     options: StoreOptions | None = None,
 ) -> zarr.Array[Any]:
     """Open an array so that codecs use one thread for each read.
@@ -72,6 +73,8 @@ def open_zarr_array(
     checked : bool
         Whether every checksum is looked at: `zarrs` (0.2.3) leaves out those of inner
         chunks that it decodes in part, zarr does not.
+    shape : tuple of int, optional
+        Extent to open it with, for an array that is growing.
     options : StoreOptions, optional
         How to open a URL.
 
@@ -95,7 +98,11 @@ def open_zarr_array(
         if fast and not checked and _zarrs_can(store, path):
             pipelines.insert(0, _ZARRS_PIPELINE)
         with zarr.config.set(_settings(pipelines[0])):
-            return zarr.open_array(store, path=path, mode=mode)
+            array = zarr.open_array(store, path=path, mode=mode)
+            if shape is None or shape == array.shape:
+                return array
+            metadata = {**array.metadata.to_dict(), "shape": shape}
+            return zarr.Array.from_dict(array.store_path, metadata)
 
 
 def _check_inside(root: str, path: str) -> None:
@@ -166,6 +173,8 @@ class ZarrReader:
         Path of the array within `store`.
     checked : bool
         Whether every checksum is looked at, as for `open_zarr_array`.
+    shape : tuple of int, optional
+        Extent to read it with, for an array that is growing.
     options : StoreOptions, optional
         How to open a URL.
     """
@@ -176,6 +185,7 @@ class ZarrReader:
         path: str = "",
         *,
         checked: bool = False,
+        shape: tuple[int, ...] | None = None,
         options: StoreOptions | None = None,
     ) -> None:
         self._checked = checked
@@ -194,6 +204,7 @@ class ZarrReader:
         self._path = path.strip("/")
         if self._location and not is_url(self._location):
             _check_inside(self._location, self._path)
+        self._extent = shape
         self._stamp = self._fingerprint()
         self._array: zarr.Array[Any] | None = None
         try:
@@ -215,7 +226,7 @@ class ZarrReader:
 
     def __dask_tokenize__(self) -> object:
         place = self._location or id(self._store)
-        return type(self).__name__, place, self._path, self._stamp
+        return type(self).__name__, place, self._path, self._stamp, self._extent
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -314,15 +325,16 @@ class ZarrReader:
         if self._store is not None:
             if self._array is None:
                 self._array = open_zarr_array(
-                    self._store, self._path, checked=self._checked
+                    self._store, self._path, shape=self._extent, checked=self._checked
                 )
             return self._array
-        key = self._location, self._path, self._stamp, self._checked
+        key = self._location, self._path, self._stamp, self._extent, self._checked
         array: zarr.Array[Any] = _arrays.get(
             key,
             lambda: open_zarr_array(
                 self._location,
                 self._path,
+                shape=self._extent,
                 checked=self._checked,
                 options=self._options,
             ),

@@ -140,6 +140,7 @@ def test_every_option_reaches_python(monkeypatch):
         *("--chunks", "1,64,64", "--shards", "x=128", "--compressor", "zstd"),
         *("--ome-zarr-version", "0.6", "--memory-limit", "2GiB", "--mode", "w"),
         *("--workers", "3", "--no-progress", "--break-lock"),
+        *("--endpoint", "http://host:80", "--anonymous"),
     )
     assert result.stdout == "done\n"
     assert found == {
@@ -164,6 +165,7 @@ def test_every_option_reaches_python(monkeypatch):
         "progress": False,
         "retries": 2,
         "client": None,
+        "storage_options": {"endpoint": "http://host:80", "anonymous": True},
     }
 
 
@@ -173,7 +175,7 @@ def test_defaults_are_those_of_python(monkeypatch):
     assert run("write", "in", "out").exit_code == 0
     expected = dict.fromkeys(
         "axes scale translation unit name method sigma chunks shards memory_limit "
-        "workers progress client".split()
+        "workers progress client storage_options".split()
     )
     expected |= {"scale_factors": "auto", "compressors": "blosc"}
     assert found == expected | {

@@ -27,8 +27,13 @@ ORDER = """
     store.publication store units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
-    progress report info figure writing accounts intents growing pyramid extend
-    clusters stopping cli
+    progress report info figure
+    verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
+    verify.axes verify.datasets verify.image verify.presence verify.boxes
+    verify.recipes verify.content verify.engine verify.geometry verify.arrays
+    verify.omero verify.labels verify.leftovers verify.objects verify.plausible
+    verify.making verify.part verify.diagnosis verify.pixels verify
+    writing accounts intents growing pyramid extend clusters stopping cli
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -63,7 +68,13 @@ ALLOWED = {
     },
     "dask_image": {"sources.planes"},
     "dask_jobqueue": {"clusters"},
-    "distributed": {"clusters", "runner.cluster", "runner.plugin", "runner.team"},
+    "distributed": {
+        "clusters",
+        "runner.cluster",
+        "runner.plugin",
+        "runner.team",
+        "verify.engine",
+    },
     "matplotlib": {"figure"},
     "numba": {"kernels.compiled"},
     "numcodecs": {"compression"},
@@ -77,7 +88,6 @@ ALLOWED = {
         "stores",
     },
     "pims": {"sources.planes"},
-    "google_crc32c": {"sources.identity", "store.ledger", "store.writers"},
     "psutil": {"limits", "store.locks"},
     "tifffile": {"sources.tiff"},
     "tqdm": {"progress"},
@@ -95,6 +105,7 @@ ALLOWED = {
         "store.publication",
         "store.targets",
         "stores",
+        "verify.tree",
     },
     "zarrs": {"sources.zarr_arrays"},
 }
@@ -123,6 +134,20 @@ WITHOUT_NUMPY = {
     "strategy",
     "superblocks",
     "tables",
+    "verify.axes",
+    "verify.datasets",
+    "verify.engine",
+    "verify.findings",
+    "verify.geometry",
+    "verify.image",
+    "verify.labels",
+    "verify.leftovers",
+    "verify.nodes",
+    "verify.omero",
+    "verify.part",
+    "verify.rules",
+    "verify.text",
+    "verify.tree",
     "windows",
 }
 # Loaded only when they are needed: these modules are loaded by name by nobody else.

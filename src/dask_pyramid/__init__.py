@@ -19,6 +19,7 @@ _HOMES = {
     "Pyramid": "pyramid",
     "PyramidPlan": "plan",
     "StoreOptions": "store_options",
+    "Verification": "verify",
     "add_levels": "extend",
     "append": "extend",
     "build_pyramid": "pyramid",
@@ -30,6 +31,7 @@ _HOMES = {
     "prepare_pyramid": "pyramid",
     "run_units": "pyramid",
     "update_pyramid": "extend",
+    "verify_pyramid": "verify",
     "write_pyramid": "pyramid",
 }
 
@@ -41,6 +43,7 @@ __all__ = [
     "Pyramid",
     "PyramidPlan",
     "StoreOptions",
+    "Verification",
     "__version__",
     "add_levels",
     "append",
@@ -53,6 +56,7 @@ __all__ = [
     "prepare_pyramid",
     "run_units",
     "update_pyramid",
+    "verify_pyramid",
     "write_pyramid",
 ]
 
@@ -74,6 +78,7 @@ if TYPE_CHECKING:
     from dask_pyramid.runner import Progress
     from dask_pyramid.sources import open_image
     from dask_pyramid.store_options import StoreOptions
+    from dask_pyramid.verify import Verification, verify_pyramid
 
 
 def __getattr__(name: str) -> Any:

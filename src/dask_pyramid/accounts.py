@@ -65,10 +65,10 @@ def base_records(
         if level.path in known:
             before = known[level.path]
             tally = before.tally().extended(tally.grid)
-            for index, size, crc32c in ledger.object_sums(
+            for index, size, crc32 in ledger.object_sums(
                 target, level, part, grid=before.grid
             ):
-                tally.remove(index, size=size, crc32c=crc32c)
+                tally.remove(index, size=size, crc32=crc32)
         records.append(
             LevelRecord.counted_from(
                 tally,

@@ -1,9 +1,9 @@
-"""The command ``dask-pyramid``: `write`, `plan`, `units`, `finish` and `info`.
+"""The command ``dask-pyramid``: `write`, `plan`, `units`, `finish`, `info`, `verify`.
 
 Results go to standard output, progress, warnings and errors to standard error. Status
-0: done; 1: an error, told in one line; 2: wrong usage; 130: interrupted; 143: ended by
-SIGTERM. Whatever is heavy to import is imported when a command runs, so that ``--help``
-is quick.
+0: done; 1: an error, told in one line; 2: wrong usage; 3: faults found; 130:
+interrupted; 143: ended by SIGTERM. Whatever is heavy to import is imported when a
+command runs, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -43,6 +44,7 @@ _VERSIONS = ("0.4", "0.5", "0.6")
 # Their messages are written for users; any other is named by its type, too.
 _EXPECTED = (ValueError, TypeError, OSError, ImportError)
 
+_FAULTS = 3
 _INTERRUPTED, _TERMINATED = 130, 143
 
 
@@ -269,7 +271,8 @@ def _with(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
 def main() -> None:
     """Turn images of any size into OME-Zarr multiscale pyramids.
 
-    Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted, 143 ended by SIGTERM.
+    Exit status: 0 done, 1 error, 2 wrong usage, 3 faults found, 130 interrupted, 143
+    ended by SIGTERM.
     """
 
 
@@ -483,6 +486,62 @@ def info(
         options = _storage_options(endpoint, anonymous)
         found = stored_info(store, storage_options=options)
         click.echo(_json(found) if as_json else info_text(found))
+
+
+@main.command(epilog="Example: dask-pyramid verify a.ome.zarr --full --html a.html")
+@click.argument("store", metavar="STORE")
+@click.option(
+    "--sample",
+    metavar="AMOUNT",
+    callback=_read(options.amount),
+    help="How much is read: structure (no pixel), so many boxes of each level (16), a "
+    "part of them (0.1 or 10%), or full.  [default: 16]",
+)
+@click.option("--full", is_flag=True, help="The same as --sample full.")
+@click.option("--seed", default=0, show_default=True, help="Chooses the boxes.")
+@click.option("--strict", is_flag=True, help="Warnings count as faults, too.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, writable=True),
+    help="Write the report to this file, as HTML.",
+)
+@_with(_LAYOUT[-1], _RUNNING[0], *_STORE, _PROGRESS, _JSON, _DEBUG)
+def verify(
+    store: str,
+    *,
+    sample: Any,
+    full: bool,
+    strict: bool,
+    page: str | None,
+    scheduler: str | None,
+    endpoint: str | None,
+    anonymous: bool,
+    as_json: bool,
+    debug: bool,
+    **given: Any,
+) -> None:
+    """Check a stored pyramid, of whatever tool, and tell what is wrong.
+
+    STORE is the folder or URL of an OME-Zarr image or label image. Metadata, the
+    presence of objects, that they decode, and that each level is what its method makes
+    of the level below. Nothing in STORE is changed. Exit status: 0 no fault, 1 could
+    not be run, 2 wrong usage, 3 faults found.
+    """
+    if full and sample is not None:
+        raise click.UsageError("give --sample or --full, not both")
+    if full or sample is not None:
+        given["sample"] = "full" if full else sample
+    given["storage_options"] = _storage_options(endpoint, anonymous)
+    with _reported(debug):
+        found = dp.verify_pyramid(store, client=scheduler, **given)
+        click.echo(_json(found.to_json()) if as_json else str(found))
+        if page is not None:
+            from dask_pyramid.report import html_page
+
+            Path(page).write_text(html_page(found), encoding="utf-8")
+    if not found.ok or (strict and found.warnings):
+        sys.exit(_FAULTS)
 
 
 def _storage_options(endpoint: str | None, anonymous: bool) -> dict[str, Any] | None:

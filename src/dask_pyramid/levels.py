@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dask_pyramid.image import Image
     from dask_pyramid.methods import Method
 
-__all__ = ["Level", "make_levels"]
+__all__ = ["Level", "make_levels", "parent_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ def make_levels(
     levels: list[Level] = []
     places: list[tuple[Placement, ...]] = []
     for k, factor in enumerate(factors):
-        parent = _parent(factors, k, chain=method.chain)
+        parent = parent_of(factors, k, chain=method.chain)
         steps = factor
         places.append((Placement(),) * image.ndim)
         if parent is not None:
@@ -164,7 +164,7 @@ def _factors(
     return absolute_factors(scale_factors, image.axes)
 
 
-def _parent(factors: Sequence[Sequence[int]], k: int, *, chain: bool) -> int | None:
+def parent_of(factors: Sequence[Sequence[int]], k: int, *, chain: bool) -> int | None:
     """Return the coarsest earlier level whose factors divide those of level `k`."""
     if k == 0:
         return None

@@ -262,7 +262,10 @@ def _numbers(
             f"{kind} must be a list of {ndim} numbers, one for each axis, "
             f"got {dict(step)!r}"
         )
-    return tuple(float(number) for number in numbers)
+    try:
+        return tuple(float(number) for number in numbers)
+    except OverflowError as error:
+        raise ValueError(f"{kind} must be finite, got {numbers!r:.200}") from error
 
 
 def build_attributes(multiscales: Multiscales) -> dict[str, Any]:

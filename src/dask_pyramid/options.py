@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 __all__ = [
+    "amount",
     "by_axis",
     "extent",
     "extents",
@@ -66,6 +67,28 @@ def by_axis(text: str, convert: Callable[[str], T]) -> tuple[T, ...] | dict[str,
             raise ValueError(f"axis {axis!r} must be given once, got {text!r}")
         named[axis] = convert(value)
     return named
+
+
+def amount(text: str) -> str | float:
+    """Return how much to read: a word, a number of boxes, or a part of them.
+
+    Examples
+    --------
+    >>> amount("full"), amount("16"), amount("0.5"), amount("10%")
+    ('full', 16, 0.5, 0.1)
+    """
+    word = text.strip().lower()
+    if word in ("structure", "full"):
+        return word
+    if word.endswith("%"):
+        value = _number(word[:-1]) / 100
+    else:
+        value = _number(word) if "." in word or "e" in word else _whole(word)
+    if not 0 < value < 1e9 or (isinstance(value, float) and value > 1):
+        raise ValueError(
+            f"{text!r} must be structure, full, a number of boxes or a part up to 1"
+        )
+    return value
 
 
 def extents(text: str) -> Any:

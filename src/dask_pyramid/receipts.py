@@ -47,7 +47,7 @@ class Written:
     """Number of objects along each axis."""
     sizes: tuple[int, ...]
     """Bytes stored of each, C order; `ABSENT` for what is left out."""
-    crc32c: tuple[int, ...]
+    crc32: tuple[int, ...]
     """CRC-32C of what is stored; 0 for what is left out."""
 
     @property
@@ -68,7 +68,7 @@ class Written:
         return cls(level=int(entry["level"]), **whole)
 
 
-_WRITTEN_LISTS = ("first", "shape", "sizes", "crc32c")
+_WRITTEN_LISTS = ("first", "shape", "sizes", "crc32")
 
 
 def _listed(value: Any) -> Any:
@@ -161,10 +161,10 @@ class Books:
         for written in receipt.written:
             tally = self.tallies[written.level]
             cells = np.ndindex(*written.shape)
-            for at, size, crc in zip(cells, written.sizes, written.crc32c, strict=True):
+            for at, size, crc in zip(cells, written.sizes, written.crc32, strict=True):
                 if size != ABSENT:
                     index = [a + i for a, i in zip(written.first, at, strict=True)]
-                    tally.add(index, size=size, crc32c=crc)
+                    tally.add(index, size=size, crc32=crc)
         for i, grey in enumerate(receipt.grey):
             self.grey[receipt.channel + i].add(grey)
 

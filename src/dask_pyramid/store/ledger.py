@@ -8,6 +8,7 @@ import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
 
@@ -210,8 +211,6 @@ def object_sums(
     -----
     Cost: each object is read, and not decoded.
     """
-    from google_crc32c import value as crc32c
-
     ranges = [
         range(start // extent, min(n, ceil_div(stop, extent)))
         for (start, stop), extent, n in zip(part, level.objects, grid, strict=True)
@@ -223,7 +222,7 @@ def object_sums(
     for index in itertools.product(*ranges):
         content = objects.get(store, f"{level.path}/{encode(index)}")
         if content is not None:
-            yield index, len(content), int(crc32c(content))
+            yield index, len(content), crc32(content)
 
 
 def recount(target: Target, plan: PyramidPlan, region: Part, tally: Tally) -> None:
@@ -244,8 +243,8 @@ def recount(target: Target, plan: PyramidPlan, region: Part, tally: Tally) -> No
         (first * g * o, last * g * o)
         for (first, last), o, g in zip(box, level.objects, tally.group, strict=True)
     )
-    for index, size, crc32c in object_sums(target, level, part, grid=tally.grid):
-        tally.add(index, size=size, crc32c=crc32c)
+    for index, size, crc in object_sums(target, level, part, grid=tally.grid):
+        tally.add(index, size=size, crc32=crc)
     sizes = object_sizes(target, plan, 0)
     tally.objects = int(np.count_nonzero(sizes != ABSENT))
     tally.bytes = int(sizes[sizes != ABSENT].sum())

@@ -15,6 +15,7 @@ import uuid
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
 
@@ -96,7 +97,7 @@ class LevelWriter:
             first=tuple(r.start for r in grid),
             shape=tuple(map(len, grid)),
             sizes=tuple(size for size, _ in stored),
-            crc32c=tuple(crc for _, crc in stored),
+            crc32=tuple(crc for _, crc in stored),
         )
 
 
@@ -168,13 +169,11 @@ class _Folder:
 
 def _sum_of(file: Path) -> tuple[int, int]:
     """Return size and checksum of a file."""
-    from google_crc32c import extend
-
     size = crc = 0
     with file.open("rb") as stream:
         while block := stream.read(_BLOCK_BYTES):
             size += len(block)
-            crc = extend(crc, block)
+            crc = crc32(block, crc)
     return size, crc
 
 
@@ -217,6 +216,4 @@ class _Puts:
 
 def _sum(data: bytes | None) -> tuple[int, int]:
     """Return size and checksum of an object."""
-    from google_crc32c import value
-
-    return (ABSENT, 0) if data is None else (len(data), int(value(data)))
+    return (ABSENT, 0) if data is None else (len(data), crc32(data))

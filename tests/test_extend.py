@@ -665,3 +665,20 @@ def test_an_interrupted_write_is_finished_before_it_grows(tmp_path):
     with pytest.raises(ValueError, match="must be complete to grow"):
         dp.add_levels(tmp_path / "a")
     shutil.rmtree(tmp_path / "a")
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
+def test_what_has_grown_in_every_way_is_verified_whole(tmp_path, version):
+    place = tmp_path / "a"
+    array = values((3, 2, 9, 20, 21), "uint16")
+    options = {"chunks": (1, 1, 8, 8, 8), "shards": False, "version": version}
+    dp.write_pyramid(array[:2], place, scale_factors=[2], **options)
+    dp.add_levels(place, scale_factors=[2, 4])
+    dp.append(place, array[2])
+    dp.append(place, array[:, :1], "c")
+    dp.append(place, dp.open_pyramid(place).levels[0][:, :, :3].compute(), "z")
+    overwrite(place, np.s_[0, 0, 0:2, 0:9], 5)
+    dp.update_pyramid(place, {"t": (0, 1), "c": (0, 1), "z": (0, 2), "y": (0, 9)})
+    found = dp.verify_pyramid(place, sample="full")
+    assert found.ok, str(found)
+    assert found.levels[2].compared

@@ -20,7 +20,8 @@ ORDER = """
     sources.ome_zarr
     sources.tiff_metadata sources.tiff sources.planes sources sources.stored
     sources.identity compression plan grey receipts jobs attributes graph
-    store.objects store.writers store.locks store.targets store.ledger
+    store.objects store.writers store.locks store.contents store.replacement
+    store.targets store.ledger
     store.publication store units runner progress report info figure writing pyramid
     cli
 """.split()
@@ -56,6 +57,7 @@ ALLOWED = {
         "sources.stored",
         "sources.tiff",
         "sources.zarr_arrays",
+        "store.contents",
         "store.objects",
         "store.publication",
         "store.targets",

@@ -337,12 +337,11 @@ def write_pyramid(
         mode=mode,
         client=client,
     )
+    execution = writing.Execution(progress=progress, break_lock=break_lock)
     if order.target.state == "complete" and mode == "a":
-        writing.check_complete(order)
+        writing.check_complete(order, execution)
     else:
-        writing.write(
-            order, writing.Execution(progress=progress, break_lock=break_lock)
-        )
+        writing.write(order, execution)
     return open_pyramid(order.target.location or order.target.store)
 
 

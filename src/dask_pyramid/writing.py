@@ -19,6 +19,7 @@ from dask_pyramid.progress import progress_callback
 from dask_pyramid.provenance import KEY, read_provenance
 from dask_pyramid.receipts import Books, can_read
 from dask_pyramid.store import ledger, publication, targets
+from dask_pyramid.store.contents import read_attributes
 from dask_pyramid.store.locks import Lock
 from dask_pyramid.units import Job
 
@@ -138,6 +139,7 @@ def run_share(
     index, count = share
     mine = range(index, plan.n_tasks, count)
     with _locked(target, execution, shared=True):
+        _stored(target)  # it may have been finished while this waited
         for sweep in range(len(plan.passes)):
             books = ledger.load_books(target, plan, order.job.fingerprint)
             ready = _ready(plan, books, sweep, mine)
@@ -156,6 +158,7 @@ def finish(target: Target, execution: Execution, *, limits: Mapping[str, Any]) -
     order = _reordered(target, limits)
     plan = order.job.plan
     with _locked(target, execution) as lock:
+        _stored(target)
         books = ledger.load_books(target, plan, order.job.fingerprint)
         missing = books.missing(sweep=0)
         if missing:
@@ -208,7 +211,7 @@ def _stored(target: Target) -> StoredJob:
 
 def _begin(order: Order) -> StoredJob:
     """Create what is not there; return the job with the units that are stored."""
-    job, target = order.job, order.target
+    job, target = order.job, targets.reopened(order.target)
     if target.state == "unfinished":
         found = _stored(target)
         _check_same(found, job, target)
@@ -217,12 +220,17 @@ def _begin(order: Order) -> StoredJob:
             workers=job.plan.workers, memory_limit=job.plan.memory_limit
         )
         _log.info("going on with %s", target)
-        publication.create(target, plan, order.compressors, attributes={})
-        return replace(found, plan=plan)
-    others = publication.foreign_attributes(target)
-    publication.wipe(target)
-    ledger.put_job(target, job.to_json())
-    publication.create(target, job.plan, order.compressors, attributes=others)
+        job = replace(found, plan=plan)
+    else:
+        job = replace(job, attributes=publication.foreign_attributes(target))
+        if target.state == "empty":
+            # What a run of another job has left must not be taken for one of this.
+            publication.unpublish(target)
+        ledger.put_job(target, job.to_json())
+        publication.unpublish(target)
+    if not publication.is_created(target):
+        publication.wipe(target)
+    publication.create(target, job.plan, order.compressors, attributes=job.attributes)
     return job
 
 
@@ -291,10 +299,11 @@ def _publish(order: Order, books: Books) -> None:
         tallies=books.tallies,
         grey=books.grey,
     )
-    publication.publish(order.target, plan, books, attributes)
+    kept = order.job.attributes
+    publication.publish(order.target, plan, books, {**kept, **attributes})
 
 
-def check_complete(order: Order) -> None:
+def check_complete(order: Order, execution: Execution) -> None:
     """Check that a complete pyramid is what a job would write, and clean up after it.
 
     Raises
@@ -308,7 +317,7 @@ def check_complete(order: Order) -> None:
         If the source is an array, whose values a finished pyramid does not know.
     """
     image, job, target = order.image, order.job, order.target
-    attributes = targets.read_attributes(target.open())
+    attributes = read_attributes(target.open())
     record = read_provenance(attributes)
     if record is None:
         raise FileExistsError(
@@ -329,10 +338,11 @@ def check_complete(order: Order) -> None:
             f"mode 'a' must go on with the same job, got {target}, which is complete "
             f"and differs: {found}; mode='w' replaces it"
         )
-    left = ledger.read_job(target)
-    if left is not None and left.get("fingerprint") == job.fingerprint:
-        with _locked(target, Execution()):  # killed after it was published
-            ledger.clear_work(target)
+    if ledger.has_traces(target):  # of a run that was killed after it was published
+        with _locked(target, execution):
+            left = ledger.read_job(target)
+            if left is not None and left.get("fingerprint") == job.fingerprint:
+                ledger.clear_work(target)
     if wanted[KEY]["source"]["kind"] == "array":
         warnings.warn(
             f"{target} is complete; whether it holds this array is not checked",

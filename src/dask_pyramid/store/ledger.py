@@ -12,16 +12,19 @@ import numpy as np
 
 from dask_pyramid.receipts import ABSENT, Books, Receipt, object_grid, valid_units
 from dask_pyramid.store import objects
-from dask_pyramid.store.targets import JOB, Target
+from dask_pyramid.store.contents import JOB
 from dask_pyramid.store.writers import WORK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dask_pyramid.plan import PyramidPlan
+    from dask_pyramid.store.targets import Target
 
 __all__ = [
+    "clear_traces",
     "clear_work",
+    "has_traces",
     "load_books",
     "object_sizes",
     "put_job",
@@ -147,8 +150,21 @@ def object_sizes(
     return sizes
 
 
+def has_traces(target: Target) -> bool:
+    """Return whether anything is left beside the levels, were it an empty folder."""
+    if target.local:
+        return Path(target.root, WORK).exists()
+    return any(True for _ in objects.list_sizes(target.open(), WORK))
+
+
 def clear_work(target: Target) -> None:
     """Remove all that a run has left beside the levels, but its lock."""
+    clear_traces(target)
+    objects.delete(target.open(), JOB)
+
+
+def clear_traces(target: Target) -> None:
+    """Remove receipts and what kills have left, but the plan and the lock."""
     store = target.open()
     if target.local:
         root = Path(target.root)
@@ -160,4 +176,3 @@ def clear_work(target: Target) -> None:
                 partial.unlink(missing_ok=True)
     else:
         objects.delete_all(store, _RECEIPTS)
-    objects.delete(store, JOB)

@@ -14,7 +14,6 @@ import socket
 import threading
 import time
 import uuid
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,7 +134,7 @@ class Lock:
         if found is not None and not _is_gone(owner):
             raise LockedError(_message(self._place, owner))
         _log.info("the lock of %s is taken from %s", self._place, _named(owner))
-        if objects.get(self._store, self._key) == found:
+        if found is not None and objects.get(self._store, self._key) == found:
             objects.delete(self._store, self._key)
         if objects.put_new(self._store, self._key, self._content()):
             time.sleep(_SETTLE_SECONDS)
@@ -185,17 +184,18 @@ def _owner(content: bytes | None) -> dict[str, Any]:
             "machine": str(found["machine"]),
             "host": str(found["host"]),
             "pid": int(found["pid"]),
-            "started": found["started"],
+            "started": str(found["started"]),
             "renewed": float(found["renewed"]),
         }
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return {"renewed": 0.0}
 
 
 def _is_gone(owner: dict[str, Any]) -> bool:
     if owner.get("machine") == _machine():
         return bool(_started(owner["pid"]) != owner["started"])
-    return bool(time.time() - owner["renewed"] > _ABANDONED_SECONDS)
+    alive = bool(time.time() - owner["renewed"] <= _ABANDONED_SECONDS)
+    return not alive  # so that no number at all is long ago
 
 
 def _named(owner: dict[str, Any]) -> str:
@@ -214,20 +214,31 @@ def _message(place: str, owner: dict[str, Any]) -> str:
 @lru_cache(maxsize=1)
 def _machine() -> str:
     """Return what tells this machine, since its start, and its processes, apart."""
-    parts = [socket.gethostname(), f"{uuid.getnode():x}"]
-    with suppress(OSError):  # not Linux
+    parts = [socket.gethostname()]
+    try:
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    except OSError:  # not Linux
+        parts.append(f"{uuid.getnode():x}")
     return "/".join(parts)
 
 
-def _started(pid: int) -> float | None:
-    """Return when a process was started, or None if there is none or it is dead."""
+def _started(pid: int) -> str | None:
+    """Return what tells a process from others of its number; None if it is dead.
+
+    The time of its start would do but where the clock is corrected: on Linux psutil
+    adds the time of the boot, which moves with the clock, to the ticks since then.
+    """
     import psutil
 
     try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]
+    except (OSError, IndexError):
+        pass  # no such process, or not Linux
+    try:
         process = psutil.Process(pid)
         dead = process.status() == psutil.STATUS_ZOMBIE
-        return None if dead else float(process.create_time())
-    except psutil.Error:
+        return None if dead else str(process.create_time())
+    except (psutil.Error, ValueError):
         return None

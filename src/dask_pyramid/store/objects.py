@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,11 @@ __all__ = ["delete", "delete_all", "get", "list_sizes", "prune", "put", "put_new
 
 # What a file system answers that has no hard links, by which zarr creates exclusively.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
+
+_ATTEMPTS = 5
+
+# Between asking whether an object is there and putting it lies far less.
+_SETTLE_SECONDS = 1.0
 
 
 def get(store: Any, key: str) -> bytes | None:
@@ -58,21 +64,34 @@ def put_new(store: Any, key: str, data: bytes) -> bool:
     -----
     The answer comes from reading back: a client that repeats a put whose answer was
     lost is told that the object exists, which is its own. A store that cannot create
-    exclusively (fsspec) is asked first, which leaves a moment for a second writer.
+    exclusively (fsspec) is asked first; there the last of several wins, which is why
+    reading back waits until they all have put.
     """
+    from zarr.abc.store import Store
+
+    _create(store, key, data)
+    if type(store).set_if_not_exists is Store.set_if_not_exists:
+        time.sleep(_SETTLE_SECONDS)
+    return get(store, key) == data
+
+
+def _create(store: Any, key: str, data: bytes) -> None:
     from zarr.core.buffer.cpu import Buffer
     from zarr.core.sync import sync
 
-    try:
-        sync(store.set_if_not_exists(key, Buffer.from_bytes(data)))
-    except NotImplementedError:
-        if get(store, key) is None:
-            put(store, key, data)
-    except OSError as error:
-        if error.errno not in _NO_LINKS or not hasattr(store, "root"):
-            raise
-        _create_file(Path(store.root, key), data)
-    return get(store, key) == data
+    for _ in range(_ATTEMPTS):
+        try:
+            sync(store.set_if_not_exists(key, Buffer.from_bytes(data)))
+        except FileNotFoundError:
+            continue  # somebody has just removed the folder, as it was empty
+        except NotImplementedError:
+            if get(store, key) is None:
+                put(store, key, data)
+        except OSError as error:
+            if error.errno not in _NO_LINKS or not hasattr(store, "root"):
+                raise
+            _create_file(Path(store.root, key), data)
+        return
 
 
 def _create_file(path: Path, data: bytes) -> None:

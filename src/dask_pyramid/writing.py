@@ -134,12 +134,16 @@ def run_share(
     int
         Units of the share that wait for those of others.
     """
+    if target.state == "complete":
+        raise FileExistsError(
+            f"target must have units to be run, got {target}, which is complete"
+        )
     order = _reordered(target, limits)
     plan = order.job.plan
     index, count = share
     mine = range(index, plan.n_tasks, count)
     with _locked(target, execution, shared=True):
-        _stored(target)  # it may have been finished while this waited
+        targets.reopened(target)
         for sweep in range(len(plan.passes)):
             books = ledger.load_books(target, plan, order.job.fingerprint)
             ready = _ready(plan, books, sweep, mine)
@@ -157,8 +161,11 @@ def finish(target: Target, execution: Execution, *, limits: Mapping[str, Any]) -
     """
     order = _reordered(target, limits)
     plan = order.job.plan
+    if target.state == "complete":
+        check_complete(order, execution)  # killed after it was published
+        return
     with _locked(target, execution) as lock:
-        _stored(target)
+        targets.reopened(target)
         books = ledger.load_books(target, plan, order.job.fingerprint)
         missing = books.missing(sweep=0)
         if missing:

@@ -11,6 +11,10 @@ from hypothesis import HealthCheck, settings
 # `importlib` leaves this folder off the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from servers.fixtures import any_s3, ceph, moto, proxy_of, shared_folder
+
+__all__ = ["any_s3", "ceph", "moto", "proxy_of", "shared_folder"]
+
 settings.register_profile(
     "dask-pyramid",
     derandomize=True,

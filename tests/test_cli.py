@@ -107,7 +107,8 @@ def test_ctrl_c_publishes_nothing_and_tells_how_to_start_again(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not target.exists() and process.poll() is None:
+    group = target / "zarr.json"
+    while not group.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -161,6 +162,7 @@ def test_every_option_reaches_python(monkeypatch):
         "mode": "w",
         "workers": 3,
         "progress": False,
+        "retries": 2,
         "client": None,
     }
 
@@ -177,6 +179,7 @@ def test_defaults_are_those_of_python(monkeypatch):
     assert found == expected | {
         "version": "0.5",
         "mode": "w-",
+        "retries": 2,
         "break_lock": False,
     }
 

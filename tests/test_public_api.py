@@ -101,13 +101,15 @@ def test_signatures_are_those_of_the_contract():
         "mode",
         "client",
         "workers",
+        "retries",
         "progress",
     ):
         assert write[name].kind is inspect.Parameter.KEYWORD_ONLY
     assert write["version"].default == "0.5"
     assert write["mode"].default == "w-"
     opened = list(inspect.signature(dp.open_image).parameters)
-    assert opened == ["source", "axes", "scale", "translation", "unit", "name"]
+    reading = ["source", "axes", "scale", "translation", "unit", "name"]
+    assert opened == [*reading, "storage_options"]
     down = inspect.signature(dp.downsample).parameters
     assert list(down)[:3] == ["array", "factors", "method"]
     assert down["method"].default == "mean"

@@ -70,7 +70,7 @@ def runs(monkeypatch):
         counted.append(unit.name)
         return real(job, unit)
 
-    monkeypatch.setattr("dask_pyramid.runner.run_unit", run)
+    monkeypatch.setattr("dask_pyramid.runner.tasks.run_unit", run)
     return counted
 
 

@@ -18,6 +18,7 @@ _HOMES = {
     "Progress": "runner",
     "Pyramid": "pyramid",
     "PyramidPlan": "plan",
+    "StoreOptions": "store_options",
     "build_pyramid": "pyramid",
     "downsample": "pyramid",
     "finish_pyramid": "pyramid",
@@ -36,6 +37,7 @@ __all__ = [
     "Progress",
     "Pyramid",
     "PyramidPlan",
+    "StoreOptions",
     "__version__",
     "build_pyramid",
     "downsample",
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     )
     from dask_pyramid.runner import Progress
     from dask_pyramid.sources import open_image
+    from dask_pyramid.store_options import StoreOptions
 
 
 def __getattr__(name: str) -> Any:

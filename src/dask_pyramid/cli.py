@@ -1,8 +1,9 @@
 """The command ``dask-pyramid``: `write`, `plan`, `units`, `finish` and `info`.
 
 Results go to standard output, progress, warnings and errors to standard error. Status
-0: done; 1: an error, told in one line; 2: wrong usage; 130: interrupted. Whatever is
-heavy to import is imported when a command runs, so that ``--help`` is quick.
+0: done; 1: an error, told in one line; 2: wrong usage; 130: interrupted; 143: ended by
+SIGTERM. Whatever is heavy to import is imported when a command runs, so that ``--help``
+is quick.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import click
 
 import dask_pyramid as dp
 from dask_pyramid import options
+from dask_pyramid.stopping import Terminated, raising_on_sigterm
 
 __all__ = ["main"]
 
@@ -41,10 +43,10 @@ _VERSIONS = ("0.4", "0.5", "0.6")
 # Their messages are written for users; any other is named by its type, too.
 _EXPECTED = (ValueError, TypeError, OSError, ImportError)
 
-_INTERRUPTED = 130
+_INTERRUPTED, _TERMINATED = 130, 143
 
 
-def _read(parse: Callable[[str], Any]) -> Callable[..., Any]:
+def _read(parse: Callable[[Any], Any]) -> Callable[..., Any]:
     """Return a callback that reads a text, and tells wrong usage."""
 
     def callback(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
@@ -156,6 +158,63 @@ _LAYOUT = (
     ),
 )
 
+_RUNNING = (
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Run on the workers of this dask scheduler (tcp://host:8786), or as "
+        "threads, processes or synchronous.  [default: what dask's configuration says, "
+        "else threads]",
+    ),
+    click.option(
+        "--cluster",
+        type=click.Choice(["local", "slurm"]),
+        help="Start a cluster for this run and close it after: processes of this "
+        "machine, or jobs of SLURM (pip install 'dask-pyramid[slurm]').",
+    ),
+    click.option(
+        "--cluster-option",
+        "cluster_options",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=_read(options.settings),
+        help="Argument of distributed.LocalCluster or dask_jobqueue.SLURMCluster, such "
+        "as cores=8 or memory=32GB; may be repeated. Values are JSON, or else text.",
+    ),
+    click.option(
+        "--jobs",
+        metavar="N[:M]",
+        callback=_read(options.span),
+        help="Workers or jobs of the cluster; N:M adapts their number to the work.",
+    ),
+    click.option(
+        "--wait",
+        type=click.FloatRange(min=0),
+        default=300,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for the first worker of the cluster.",
+    ),
+)
+_STORE = (
+    click.option(
+        "--endpoint",
+        metavar="URL",
+        help="Server of an S3 URL that is not Amazon's (https://host, http://host:80), "
+        "or of a gs or az URL.  [default: what the environment says]",
+    ),
+    click.option(
+        "--anonymous", is_flag=True, help="Do not sign requests: the data are public."
+    ),
+)
+_SOURCE_STORE = (
+    click.option(
+        "--source-endpoint", metavar="URL", help="Server of IN, where it differs."
+    ),
+    click.option(
+        "--source-anonymous", is_flag=True, help="Do not sign requests for IN alone."
+    ),
+)
 _COMPRESSOR = click.option(
     "--compressor",
     "compressors",
@@ -201,7 +260,7 @@ def _with(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
 def main() -> None:
     """Turn images of any size into OME-Zarr multiscale pyramids.
 
-    Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted.
+    Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted, 143 ended by SIGTERM.
     """
 
 
@@ -209,7 +268,7 @@ def main() -> None:
               "--scale 0.29,0.26,0.26")  # fmt: skip
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
-@_with(*_READING, *_LAYOUT)
+@_with(*_READING, *_LAYOUT, *_STORE, *_SOURCE_STORE)
 @_COMPRESSOR
 @click.option(
     "--mode",
@@ -220,33 +279,55 @@ def main() -> None:
     "same job, w replaces a pyramid.",
 )
 @_BREAK_LOCK
+@_with(*_RUNNING)
 @click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    help="Run on the workers of this dask scheduler (tcp://host:8786).  [default: "
-    "threads of this process]",
+    "--retries",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="How often a unit is tried again after an error that may pass.",
 )
 @_PROGRESS
 @_DEBUG
 def write(
-    source: str, target: str, *, scheduler: str | None, debug: bool, **given: Any
+    source: str,
+    target: str,
+    *,
+    debug: bool,
+    endpoint: str | None,
+    anonymous: bool,
+    source_endpoint: str | None,
+    source_anonymous: bool,
+    **given: Any,
 ) -> None:
     """Write the image IN as a pyramid to OUT.
 
     IN is a TIFF file, a folder or glob pattern of planes, a Zarr array or an OME-Zarr
-    image; OUT a folder. Both may be URLs (s3://, gs://, az://, https://).
+    image; OUT a folder. Both may be URLs (s3://, gs://, az://, https://); keys come
+    from the environment. --endpoint and --anonymous are for OUT, and for IN if it is a
+    URL of the same scheme or if OUT is none.
     """
+    running = {
+        name: given.pop(name)
+        for name in ("scheduler", "cluster", "cluster_options", "jobs", "wait")
+    }
+    given["storage_options"] = _storage_options(endpoint, anonymous)
+    reading = _storage_options(source_endpoint, source_anonymous)
     try:
-        with _reported(debug), _connected(scheduler) as client:
-            click.echo(str(dp.write_pyramid(source, target, client=client, **given)))
-    except KeyboardInterrupt:
-        _stop(target)
+        with raising_on_sigterm(), _reported(debug), _client(**running) as client:
+            image: Any = source
+            if reading is not None:
+                image = dp.open_image(source, storage_options=reading)
+            click.echo(str(dp.write_pyramid(image, target, client=client, **given)))
+    except KeyboardInterrupt as error:
+        _stop(target, _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED)
 
 
 @main.command()
 @click.argument("source", metavar="IN")
 @click.argument("store", metavar="[STORE]", required=False)
-@_with(*_READING, *_LAYOUT, _COMPRESSOR, _JSON, _DEBUG)
+@_with(*_READING, *_LAYOUT, *_STORE, _COMPRESSOR, _JSON, _DEBUG)
 def plan(
     source: str,
     store: str | None,
@@ -254,6 +335,8 @@ def plan(
     compressors: str,
     as_json: bool,
     debug: bool,
+    endpoint: str | None,
+    anonymous: bool,
     **given: Any,
 ) -> None:
     """Print what would be written, and what it would cost.
@@ -261,9 +344,11 @@ def plan(
     IN is as for write. No pixel is read, and without STORE nothing is written. With
     STORE the plan is stored there, for units and finish to carry out.
     """
+    given["storage_options"] = _storage_options(endpoint, anonymous)
     with _reported(debug):
         if store is None:
-            reading = {name: given.pop(name) for name in _READING_NAMES}
+            names = (*_READING_NAMES, "storage_options")
+            reading = {name: given.pop(name) for name in names}
             result = dp.plan_pyramid(dp.open_image(source, **reading), **given)
         else:
             result = dp.prepare_pyramid(source, store, compressors=compressors, **given)
@@ -281,14 +366,17 @@ def plan(
     callback=_read(options.shard),
     help="Run every N-th unit, from the I-th on; I is 0 to N-1.",
 )
-@_with(*_MACHINE, _PROGRESS, _DEBUG)
-def units(store: str, *, debug: bool, **given: Any) -> None:
+@_with(*_MACHINE, *_STORE, _PROGRESS, _DEBUG)
+def units(
+    store: str, *, debug: bool, endpoint: str | None, anonymous: bool, **given: Any
+) -> None:
     """Run units of the plan in STORE; other processes may run others meanwhile.
 
     Units that are done are not run again. Units that read what others have not written
     yet are left; finish runs them.
     """
     with _reported(debug):
+        given["storage_options"] = _storage_options(endpoint, anonymous)
         left = dp.run_units(store, **given)
         waiting = f"; {left} wait for units of other shards" if left else ""
         click.echo(f"{store}: this share is done{waiting}")
@@ -296,20 +384,25 @@ def units(store: str, *, debug: bool, **given: Any) -> None:
 
 @main.command()
 @click.argument("store", metavar="STORE")
-@_with(*_MACHINE, _BREAK_LOCK, _PROGRESS, _DEBUG)
-def finish(store: str, *, debug: bool, **given: Any) -> None:
+@_with(*_MACHINE, *_STORE, _BREAK_LOCK, _PROGRESS, _DEBUG)
+def finish(
+    store: str, *, debug: bool, endpoint: str | None, anonymous: bool, **given: Any
+) -> None:
     """Publish the pyramid in STORE when all its units are done.
 
     Units that read stored levels and are left are run here; they are few and small.
     """
     with _reported(debug):
+        given["storage_options"] = _storage_options(endpoint, anonymous)
         click.echo(str(dp.finish_pyramid(store, **given)))
 
 
 @main.command()
 @click.argument("store", metavar="STORE")
-@_with(_JSON, _DEBUG)
-def info(store: str, *, as_json: bool, debug: bool) -> None:
+@_with(*_STORE, _JSON, _DEBUG)
+def info(
+    store: str, *, as_json: bool, debug: bool, endpoint: str | None, anonymous: bool
+) -> None:
     """Print what a stored pyramid says of itself.
 
     STORE is the folder or URL of an OME-Zarr image. Levels, shapes, scales,
@@ -318,11 +411,19 @@ def info(store: str, *, as_json: bool, debug: bool) -> None:
     with _reported(debug):
         from dask_pyramid.info import info_text, stored_info
 
-        found = stored_info(store)
+        options = _storage_options(endpoint, anonymous)
+        found = stored_info(store, storage_options=options)
         click.echo(_json(found) if as_json else info_text(found))
 
 
-def _stop(target: str) -> NoReturn:
+def _storage_options(endpoint: str | None, anonymous: bool) -> dict[str, Any] | None:
+    """Return what was given of a store; None if nothing was."""
+    given = {"endpoint": endpoint, "anonymous": anonymous or None}
+    found = {name: value for name, value in given.items() if value is not None}
+    return found or None
+
+
+def _stop(target: str, status: int) -> NoReturn:
     click.echo(
         f"Interrupted: nothing was published at {target}; to go on, give the same "
         "command with --mode a",
@@ -330,7 +431,7 @@ def _stop(target: str) -> NoReturn:
     )
     # What zarr's event loop has left undone is no news now.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    sys.exit(_INTERRUPTED)
+    sys.exit(status)
 
 
 def _json(value: Any) -> str:
@@ -369,13 +470,24 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _connected(scheduler: str | None) -> Any:
-    """Return a context that gives a client, or None without a scheduler."""
-    if scheduler is None:
-        return nullcontext()
-    from distributed import Client
+def _client(
+    *,
+    scheduler: str | None,
+    cluster: str | None,
+    cluster_options: dict[str, Any],
+    jobs: tuple[int, int] | None,
+    wait: float,
+) -> Any:
+    """Return a context that gives what `write_pyramid` takes as client."""
+    if cluster is None:
+        if cluster_options or jobs:
+            raise click.UsageError("--cluster-option and --jobs need --cluster")
+        return nullcontext(scheduler)
+    if scheduler is not None:
+        raise click.UsageError("--scheduler and --cluster exclude each other")
+    from dask_pyramid.clusters import start_cluster
 
-    return Client(scheduler, timeout=10)
+    return start_cluster(cluster, cluster_options, jobs=jobs, timeout=wait)
 
 
 if __name__ == "__main__":

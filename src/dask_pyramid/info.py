@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.metadata import parse_multiscales
 from dask_pyramid.report import unit_text
 from dask_pyramid.sources.stored import open_stored
-from dask_pyramid.sources.zarr_arrays import is_url, local_path, open_store, public_url
+from dask_pyramid.store_options import StoreOptions, parse_options
+from dask_pyramid.stores import open_store
 from dask_pyramid.tables import Table, bytes_text, table_text, vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["info_text", "stored_info"]
 
 
-def stored_info(location: str | os.PathLike[str]) -> dict[str, Any]:
+def stored_info(
+    location: str | os.PathLike[str],
+    *,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
+) -> dict[str, Any]:
     """Return what a stored pyramid says of itself.
 
     Parameters
     ----------
     location : path or URL
         An OME-Zarr image, by whatever tool.
+    storage_options : dict or StoreOptions, optional
+        How to open a URL.
 
     Returns
     -------
@@ -39,9 +50,10 @@ def stored_info(location: str | os.PathLike[str]) -> dict[str, Any]:
     """
     import zarr
 
-    stored = open_stored(location)  # its checks, and its messages
     place = local_path(os.fspath(location))
-    group = zarr.open_group(open_store(place), mode="r")
+    options = parse_options(storage_options, place)
+    stored = open_stored(place, storage_options=options)  # its checks and messages
+    group = zarr.open_group(open_store(place, options=options), mode="r")
     found = parse_multiscales(group.attrs.asdict())
     levels = []
     for dataset in found.datasets:

@@ -168,6 +168,7 @@ def reopen(job: StoredJob) -> Image:
     image = open_image(
         job.origin["location"],
         axes=job.origin["axes"],
+        storage_options=job.origin.get("storage_options"),
         scale=dict(zip(plan.axes, first.scale, strict=True)),
         translation=dict(zip(plan.axes, first.translation, strict=True)),
         unit=dict(zip(plan.axes, plan.unit, strict=True)),

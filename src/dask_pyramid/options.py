@@ -6,12 +6,23 @@ and, where it makes sense, these for each level, with semicolons between.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["by_axis", "extent", "extents", "factors", "numbers", "sigma", "unit"]
+__all__ = [
+    "by_axis",
+    "extent",
+    "extents",
+    "factors",
+    "numbers",
+    "settings",
+    "sigma",
+    "span",
+    "unit",
+]
 
 T = TypeVar("T")
 
@@ -187,3 +198,41 @@ def shard(text: str) -> tuple[int, int]:
         f"a shard must be I/N with I from 0 to N-1, got {text!r}; the first of four is "
         "0/4"
     )
+
+
+def settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Return named values, each JSON if it can be read as such, else the text.
+
+    Examples
+    --------
+    >>> settings(["cores=4", "memory=16GB", 'job_extra_directives=["--qos=low"]'])
+    {'cores': 4, 'memory': '16GB', 'job_extra_directives': ['--qos=low']}
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"{text!r} must be key=value")
+        try:
+            found[name.strip()] = json.loads(value)
+        except ValueError:
+            found[name.strip()] = value
+    return found
+
+
+def span(text: str) -> tuple[int, int]:
+    """Return the fewest and the most of something.
+
+    Examples
+    --------
+    >>> span("4"), span("1:20")
+    ((4, 4), (1, 20))
+    """
+    least, colon, most = text.partition(":")
+    try:
+        found = int(least), int(most if colon else least)
+    except ValueError:
+        raise ValueError(f"{text!r} must be a whole number, or two as 1:20") from None
+    if not 0 <= found[0] <= found[1] or not found[1]:
+        raise ValueError(f"{text!r} must be at least 1, and rise")
+    return found

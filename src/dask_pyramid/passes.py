@@ -179,6 +179,14 @@ class Units(Sequence[Unit]):
         for number in range(len(self.passes)):
             yield from self.of_pass(number)
 
+    def at(self, sweep: int, index: Sequence[int]) -> Unit:
+        """Return the unit at a position in the grid of a pass."""
+        position = 0
+        for i, n in zip(index, self.passes[sweep].grid, strict=True):
+            position = position * n + i
+        number = self.offsets()[sweep] + position
+        return Unit(number=number, sweep=sweep, index=tuple(index))
+
     def of_pass(self, number: int) -> Iterator[Unit]:
         """Yield the units of one pass, in C order of its grid."""
         offset = self.offsets()[number]

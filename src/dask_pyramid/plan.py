@@ -9,18 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from dask_pyramid import superblocks
 from dask_pyramid.cost import Budget, decoded_chunks, task_memory
+from dask_pyramid.crew import Crew, Share, of_threads
 from dask_pyramid.geometry import Reach, ceil_div
 from dask_pyramid.image import Image, reads_directly
 from dask_pyramid.kernels import pays_to_compile
 from dask_pyramid.levels import Level, make_levels
-from dask_pyramid.limits import RUNTIME_BYTES, default_workers, parse_memory
+from dask_pyramid.limits import RUNTIME_BYTES
 from dask_pyramid.metadata import VERSIONS
 from dask_pyramid.methods import Method, Reduction, Sigma, find_method
 from dask_pyramid.passes import Pass, PassLevel, Units
@@ -60,9 +60,13 @@ class PyramidPlan:
     source_graph: bool
     """Whether the source is a dask graph, whose blocks are computed once."""
     workers: int
-    """Units that run at a time."""
+    """Units that run at a time, in all processes."""
+    processes: int
+    """Processes that run them."""
+    per_process: int
+    """Units that run at a time in one process, at most."""
     memory_limit: int
-    """Bytes that the process may use."""
+    """Bytes that all processes together may use."""
 
     @property
     def units(self) -> Units:
@@ -87,35 +91,41 @@ class PyramidPlan:
     @property
     def peak_memory(self) -> int:
         """Bytes that all tasks at a time and the libraries hold at most."""
-        return RUNTIME_BYTES + self.workers * self.task_memory
+        return self.processes * RUNTIME_BYTES + self.workers * self.task_memory
 
-    def limited(
-        self, *, workers: int | None = None, memory_limit: int | str | None = None
-    ) -> PyramidPlan:
+    def limited(self, crew: Crew) -> PyramidPlan:
         """Return the same units for another machine.
 
         Parameters
         ----------
-        workers : int, optional
-            Units that run at a time at most; by default the number of cores.
-        memory_limit : int or str, optional
-            Bytes that the process may use; by default half of the machine's.
+        crew : Crew
+            Who runs the units.
+
+        Returns
+        -------
+        PyramidPlan
+            With as many units at a time as there is memory for.
 
         Raises
         ------
         ValueError
             If not one unit fits.
         """
-        limit = parse_memory(memory_limit)
-        fitting = (limit - RUNTIME_BYTES) // self.task_memory
-        if fitting < 1:
-            raise ValueError(
-                f"memory_limit must be at least {RUNTIME_BYTES + self.task_memory} "
-                f"bytes for the units of the stored plan, got {limit}; give more "
-                "memory, or start again with mode='w'"
-            )
-        wanted = default_workers() if workers is None else workers
-        return replace(self, workers=min(wanted, fitting), memory_limit=limit)
+        for share in crew.shares:
+            if share.task_memory >= self.task_memory:
+                return replace(
+                    self,
+                    workers=share.workers,
+                    processes=share.processes,
+                    per_process=share.per_process,
+                    memory_limit=crew.memory_limit,
+                )
+        least = share.processes * (RUNTIME_BYTES + self.task_memory)
+        raise ValueError(
+            f"memory_limit must be at least {least} bytes for the units of the stored "
+            f"plan, got {crew.memory_limit}; give more memory, or start again with "
+            "mode='w'"
+        )
 
     @property
     def bytes_read(self) -> int:
@@ -197,7 +207,8 @@ class PyramidPlan:
         return Budget(
             itemsize=self.itemsize,
             chunks=self._chunks(sweep),
-            task_memory=(self.memory_limit - RUNTIME_BYTES) // self.workers,
+            task_memory=(self.memory_limit - self.processes * RUNTIME_BYTES)
+            // self.workers,
             workers=self.workers,
             direct=sweep.stored or self.source_direct,
             read_once=not sweep.stored and self.source_graph,
@@ -280,6 +291,7 @@ def plan_pyramid(
     version: str = "0.5",
     memory_limit: int | str | None = None,
     workers: int | None = None,
+    crew: Crew | None = None,
 ) -> PyramidPlan:
     """Plan a pyramid; nothing is read.
 
@@ -306,6 +318,8 @@ def plan_pyramid(
         Bytes that the process may use (``"2 GiB"``); by default half of the machine's.
     workers : int, optional
         Units that run at a time; by default the number of cores.
+    crew : Crew, optional
+        Processes that run the units, in place of `memory_limit` and `workers`.
 
     Returns
     -------
@@ -331,7 +345,8 @@ def plan_pyramid(
     image = open_image(image)
     record = _method_for(image, method)
     _check_version(version, shards)
-    limit = parse_memory(memory_limit)
+    if crew is None:
+        crew = of_threads(workers, memory_limit)
     levels = make_levels(
         image,
         record,
@@ -343,8 +358,7 @@ def plan_pyramid(
     reductions = [
         record.reduction(level.steps, axes=image.axes, sigma=sigmas) for level in levels
     ]
-    wanted = default_workers() if workers is None else _whole(workers, "workers")
-    passes, n_workers = _fitting(image, levels, reductions, limit=limit, wanted=wanted)
+    passes, share = _fitting(image, levels, reductions, crew)
     return PyramidPlan(
         axes=image.axes,
         unit=image.unit,
@@ -358,8 +372,10 @@ def plan_pyramid(
         graph_tasks=_graph_tasks(image, levels, reductions),
         source_direct=reads_directly(image),
         source_graph=image.reader is None,
-        workers=n_workers,
-        memory_limit=limit,
+        workers=share.workers,
+        processes=share.processes,
+        per_process=share.per_process,
+        memory_limit=crew.memory_limit,
     )
 
 
@@ -402,12 +418,6 @@ def _check_version(version: str, shards: Any) -> None:
         )
 
 
-def _whole(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return int(value)
-
-
 def _sigmas(
     method: Method, sigma: Any, axes: tuple[str, ...]
 ) -> tuple[float | None, ...] | None:
@@ -424,22 +434,16 @@ def _sigmas(
 
 
 def _fitting(
-    image: Image,
-    levels: Sequence[Level],
-    reductions: Sequence[Reduction],
-    *,
-    limit: int,
-    wanted: int,
-) -> tuple[tuple[Pass, ...], int]:
-    """Return passes that fit, for as many workers as there is memory for."""
-    memory = 0
-    for workers in range(wanted, 0, -1):  # fewer tasks at a time are better than none
+    image: Image, levels: Sequence[Level], reductions: Sequence[Reduction], crew: Crew
+) -> tuple[tuple[Pass, ...], Share]:
+    """Return passes that fit, for as many units at a time as there is memory for."""
+    for share in crew.shares:
         terms = Terms(
             source=Budget(
                 itemsize=image.dtype.itemsize,
                 chunks=image.chunks,
-                task_memory=(limit - RUNTIME_BYTES) // workers,
-                workers=workers,
+                task_memory=share.task_memory,
+                workers=share.workers,
                 direct=reads_directly(image),
                 read_once=image.reader is None,
             ),
@@ -447,10 +451,12 @@ def _fitting(
         )
         passes, memory = choose_passes(levels, reductions, terms)
         if passes is not None:
-            return passes, workers
+            return passes, share
+    least = share.processes * (RUNTIME_BYTES + memory)
     raise ValueError(
-        f"memory_limit must be at least {RUNTIME_BYTES + memory} bytes for this "
-        f"layout, got {limit}; or ask for smaller shards or chunks"
+        f"memory_limit must be at least {least} bytes for this layout"
+        f"{f' on {share.processes} workers' if share.processes > 1 else ''}, got "
+        f"{crew.memory_limit}; or ask for smaller shards or chunks"
     )
 
 

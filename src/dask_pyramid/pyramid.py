@@ -25,8 +25,9 @@ from dask_pyramid.plan import PyramidPlan, plan_pyramid
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.graphs import graph_places
 from dask_pyramid.sources.stored import open_stored
-from dask_pyramid.sources.zarr_arrays import lives_in_process
 from dask_pyramid.store import publication, targets
+from dask_pyramid.store_options import StoreOptions, share_options
+from dask_pyramid.stores import lives_in_process
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -233,8 +234,10 @@ def write_pyramid(
     mode: str = "w-",
     client: Any = None,
     workers: int | None = None,
+    retries: int = 2,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> Pyramid:
     """Write an image as an OME-Zarr multiscale pyramid.
 
@@ -267,23 +270,31 @@ def write_pyramid(
     version : {"0.5", "0.4", "0.6"}
         Version of OME-Zarr.
     memory_limit : int or str, optional
-        Bytes that the process, or all workers of the client, may use (``"2 GiB"``); by
-        default half of what there is.
+        Bytes that this process, or all processes that run units together, may use
+        (``"2 GiB"``); by default half of what there is.
     mode : {"w-", "a", "w"}
         ``"w-"`` refuses a target that exists. ``"a"`` goes on with what an interrupted
         run of the same job has left, and does nothing if that is complete. ``"w"``
         replaces a pyramid: a folder once the new one is complete; on an object store
         the old one goes first.
-    client : distributed.Client, optional
-        Where to run; by default threads of this process.
+    client : distributed.Client or str, optional
+        Who runs the units: a client, the address of a scheduler, or ``"threads"``,
+        ``"processes"`` or ``"synchronous"``. By default the client that dask would use,
+        else what ``dask.config`` says of ``scheduler``, else threads.
     workers : int, optional
-        Number of threads without a client; by default the number of cores.
+        Number of threads or processes without a client; by default the number of cores.
+    retries : int
+        How often a unit is tried again after an error that may pass.
     progress : bool or callable, optional
         Whether to show a bar; a callable gets a `Progress` after each unit. By default
         a bar where standard error is a terminal.
     break_lock : bool
         Whether to write although another process seems to; that of a process of this
         machine that is gone, or has not been renewed for five minutes, is no obstacle.
+    storage_options : dict or StoreOptions, optional
+        How to open the URL `target`, and `image` too if that is a URL of the same
+        scheme or if `target` is none; as for `open_image`. A source that needs others
+        is opened first: ``write_pyramid(open_image(url, storage_options=...), ...)``.
 
     Returns
     -------
@@ -313,36 +324,38 @@ def write_pyramid(
     ((40, 200, 200), (20, 100, 100))
     """
     tune_malloc()
-    order = _order(
-        image,
-        target,
-        reading={
-            "axes": axes,
-            "scale": scale,
-            "translation": translation,
-            "unit": unit,
-            "name": name,
-        },
-        planning={
-            "method": method,
-            "sigma": sigma,
-            "scale_factors": scale_factors,
-            "chunks": chunks,
-            "shards": shards,
-            "version": version,
-            "memory_limit": memory_limit,
-            "workers": workers,
-        },
-        compressors=compressors,
-        mode=mode,
-        client=client,
-    )
-    execution = writing.Execution(progress=progress, break_lock=break_lock)
-    if order.target.state == "complete" and mode == "a":
-        writing.check_complete(order, execution)
-    else:
-        writing.write(order, execution)
-    return open_pyramid(order.target.location or order.target.store)
+    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+        order = _order(
+            image,
+            target,
+            reading={
+                "axes": axes,
+                "scale": scale,
+                "translation": translation,
+                "unit": unit,
+                "name": name,
+            },
+            planning={
+                "method": method,
+                "sigma": sigma,
+                "scale_factors": scale_factors,
+                "chunks": chunks,
+                "shards": shards,
+                "version": version,
+            },
+            compressors=compressors,
+            mode=mode,
+            team=team,
+            storage_options=storage_options,
+        )
+        execution = writing.Execution(
+            progress=progress, break_lock=break_lock, retries=retries
+        )
+        if order.target.state == "complete" and mode == "a":
+            writing.check_complete(order, execution)
+        else:
+            writing.write(order, execution)
+    return _opened(order.target)
 
 
 def _order(
@@ -353,27 +366,18 @@ def _order(
     planning: Mapping[str, Any],
     compressors: Any,
     mode: str,
-    client: Any,
+    team: runner.Team,
+    storage_options: Mapping[str, Any] | StoreOptions | None,
 ) -> writing.Order:
     """Check all that can be checked before anything is written."""
-    opened = open_image(image, **reading)
-    place = targets.open_target(target, mode=mode, sources=_places(opened))
-    planning = dict(planning)
-    if client is not None:
-        if planning["workers"] is not None:
-            raise ValueError(
-                f"workers must not be given with a client, got {planning['workers']!r};"
-                " the client has its own"
-            )
-        if place.store is not None and lives_in_process(place.store):
-            raise ValueError(
-                f"target must be in reach of the workers of the client, got {place}; "
-                "use a path or a URL"
-            )
-        client, planning["workers"], planning["memory_limit"] = runner.connect(
-            client, planning["memory_limit"]
-        )
-    plan = plan_pyramid(opened, **planning)
+    here, there = share_options(storage_options, image, target)
+    opened = open_image(image, **reading, storage_options=here)
+    place = targets.open_target(
+        target, mode=mode, sources=_places(opened), options=there
+    )
+    if team.elsewhere:
+        _check_reach(place)
+    plan = plan_pyramid(opened, crew=team.crew, **planning)
     if plan.dtype in _REFUSED:
         warnings.warn(
             f"many viewers refuse {plan.dtype} (Neuroglancer among them); "
@@ -382,11 +386,20 @@ def _order(
         )
     codecs = publication.codecs_json(plan, compressors)
     job = describe(opened, plan, codecs)
-    if client is not None:
+    if team.elsewhere:
         opened = runner.portable(opened)
     return writing.Order(
-        image=opened, job=job, target=place, compressors=compressors, client=client
+        image=opened, job=job, target=place, compressors=compressors, team=team
     )
+
+
+def _check_reach(place: targets.Target) -> None:
+    """Refuse a target that other processes cannot write to."""
+    if place.store is not None and lives_in_process(place.store):
+        raise ValueError(
+            f"target must be in reach of the workers of the client, got {place}; "
+            "use a path or a URL, or client='threads'"
+        )
 
 
 def _places(image: Image) -> tuple[str, ...]:
@@ -432,15 +445,19 @@ def prepare_pyramid(image: Any, target: Any, **options: Any) -> PyramidPlan:
     }
     compressors, mode = options.pop("compressors", None), options.pop("mode", "w-")
     break_lock = options.pop("break_lock", False)
-    order = _order(
-        image,
-        target,
-        reading=reading,
-        planning={"workers": None, "memory_limit": None, **options},
-        compressors=compressors,
-        mode=mode,
-        client=None,
-    )
+    storage_options = options.pop("storage_options", None)
+    machine = {key: options.pop(key, None) for key in ("workers", "memory_limit")}
+    with runner.connect("threads", **machine) as team:
+        order = _order(
+            image,
+            target,
+            reading=reading,
+            planning=options,
+            compressors=compressors,
+            mode=mode,
+            team=team,
+            storage_options=storage_options,
+        )
     writing.prepare(order, break_lock=break_lock)
     return order.job.plan
 
@@ -452,6 +469,7 @@ def run_units(
     workers: int | None = None,
     memory_limit: int | str | None = None,
     progress: bool | runner.ProgressCallback | None = None,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> int:
     """Run a share of the units of a stored plan; others may run theirs meanwhile.
 
@@ -467,6 +485,9 @@ def run_units(
         Bytes that this process may use; by default half of what there is.
     progress : bool or callable, optional
         As for `write_pyramid`.
+    storage_options : dict or StoreOptions, optional
+        How to open the URL `target`. Of the source the server and the like are stored
+        with the plan; its keys must be in the environment.
 
     Returns
     -------
@@ -495,7 +516,8 @@ def run_units(
             "is (0, 4)"
         )
     tune_malloc()
-    place = targets.open_target(target, mode="a")
+    options = share_options(storage_options, None, target)[1]
+    place = targets.open_target(target, mode="a", options=options)
     limits = {"workers": workers, "memory_limit": memory_limit}
     execution = writing.Execution(progress=progress)
     return writing.run_share(place, execution, share=(index, count), limits=limits)
@@ -508,6 +530,7 @@ def finish_pyramid(
     memory_limit: int | str | None = None,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> Pyramid:
     """Publish a pyramid whose units are done.
 
@@ -518,7 +541,7 @@ def finish_pyramid(
     ----------
     target : path or URL
         Where the plan is stored.
-    workers, memory_limit, progress
+    workers, memory_limit, progress, storage_options
         As for `run_units`.
     break_lock : bool
         Whether to take the lock of another process.
@@ -541,20 +564,32 @@ def finish_pyramid(
     ((60, 256, 256), (60, 128, 128))
     """
     tune_malloc()
-    place = targets.open_target(target, mode="a")
+    options = share_options(storage_options, None, target)[1]
+    place = targets.open_target(target, mode="a", options=options)
     limits = {"workers": workers, "memory_limit": memory_limit}
     execution = writing.Execution(progress=progress, break_lock=break_lock)
     writing.finish(place, execution, limits=limits)
-    return open_pyramid(place.location or place.store)
+    return _opened(place)
 
 
-def open_pyramid(location: Any) -> Pyramid:
+def _opened(target: targets.Target) -> Pyramid:
+    """Return the pyramid at a target."""
+    if not target.location:
+        return open_pyramid(target.store)
+    return open_pyramid(target.location, storage_options=target.options)
+
+
+def open_pyramid(
+    location: Any, *, storage_options: Mapping[str, Any] | StoreOptions | None = None
+) -> Pyramid:
     """Open a stored pyramid; nothing is read but metadata.
 
     Parameters
     ----------
     location : path, URL, zarr store or zarr.Group
         An OME-Zarr image of version 0.4, 0.5 or 0.6, by whatever tool.
+    storage_options : dict or StoreOptions, optional
+        How to open a URL; as for `open_image`.
 
     Returns
     -------
@@ -567,8 +602,10 @@ def open_pyramid(location: Any) -> Pyramid:
         If there is nothing there.
     ValueError
         If it is no OME-Zarr image, or an unfinished one.
+    PermissionError
+        If a store refuses the credentials, or there are none.
     """
-    stored = open_stored(location)
+    stored = open_stored(location, storage_options=storage_options)
     return Pyramid(
         image=stored.levels[0],
         stored=stored.levels,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dask_pyramid.axes import SPATIAL
 from dask_pyramid.drawing import levels_svg
-from dask_pyramid.sources.zarr_arrays import is_url, public_url
+from dask_pyramid.locations import is_url, public_url
 from dask_pyramid.tables import (
     Table,
     bytes_text,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.store.targets import Target
 
-__all__ = ["Job", "run_unit"]
+__all__ = ["Job", "run_unit", "unit_region", "unit_text"]
 
 Array = np.ndarray[Any, Any]
 
@@ -95,18 +95,27 @@ def run_unit(job: Job, unit: Unit) -> Receipt:
         )
         put_receipt(job.target, receipt)
     except Exception as error:
-        error.add_note(f"in unit {unit.name}, {_region_text(job.plan, sweep, unit)}")
+        error.add_note(unit_text(job.plan, unit))
         raise
     return receipt
 
 
-def _region_text(plan: PyramidPlan, sweep: Pass, unit: Unit) -> str:
-    needs = (sweep.ranges(axis, i)[0][1] for axis, i in enumerate(unit.index))
+def unit_text(plan: PyramidPlan, unit: Unit) -> str:
+    """Return what an error says of a unit: its name and the region that it reads."""
+    sweep = plan.passes[unit.sweep]
     spans = ", ".join(
-        f"{axis} {start}:{stop}"
-        for axis, (start, stop) in zip(plan.axes, needs, strict=True)
+        f"{axis} {part.start}:{part.stop}"
+        for axis, part in zip(plan.axes, unit_region(plan, unit), strict=True)
     )
-    return f"level {sweep.levels[0].level}, {spans}"
+    return f"in unit {unit.name}, level {sweep.levels[0].level}, {spans}"
+
+
+def unit_region(plan: PyramidPlan, unit: Unit) -> Region:
+    """Return the voxels that a unit reads."""
+    sweep = plan.passes[unit.sweep]
+    return tuple(
+        slice(*sweep.ranges(axis, i)[0][1]) for axis, i in enumerate(unit.index)
+    )
 
 
 class _Rolling:

@@ -55,8 +55,8 @@ class Order:
     """From `open_target`: empty, to be replaced, or with what a run has left."""
     compressors: Any = None
     """As in zarr-python, or a name."""
-    client: Any = None
-    """The client on which units run, or None."""
+    team: runner.Team
+    """Who runs the units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,8 @@ class Execution:
     """True, False, None or a callback."""
     break_lock: bool = False
     """Whether to take the lock of another process."""
+    retries: int = 2
+    """How often a unit is tried again after an error that may pass."""
 
 
 def write(order: Order, execution: Execution) -> None:
@@ -127,7 +129,7 @@ def run_share(
     share : (i, n)
         Units whose number is `i` modulo `n`.
     limits : mapping
-        `workers` and `memory_limit`, as for `PyramidPlan.limited`.
+        `workers` and `memory_limit`, as for `runner.connect`.
 
     Returns
     -------
@@ -183,8 +185,9 @@ def finish(target: Target, execution: Execution, *, limits: Mapping[str, Any]) -
 def _reordered(target: Target, limits: Mapping[str, Any]) -> Order:
     """Return the order of a stored plan, within the limits of this machine."""
     job = _stored(target)
-    job = replace(job, plan=job.plan.limited(**limits))
-    return Order(image=reopen(job), job=job, target=target)
+    with runner.connect("threads", **limits) as team:
+        job = replace(job, plan=job.plan.limited(team.crew))
+        return Order(image=reopen(job), job=job, target=target, team=team)
 
 
 class _Except:
@@ -223,9 +226,7 @@ def _begin(order: Order) -> StoredJob:
         found = _stored(target)
         _check_same(found, job, target)
         # A plan of today might cut units otherwise: other memory, other workers.
-        plan = found.plan.limited(
-            workers=job.plan.workers, memory_limit=job.plan.memory_limit
-        )
+        plan = found.plan.limited(order.team.crew)
         _log.info("going on with %s", target)
         job = replace(found, plan=plan)
     else:
@@ -271,8 +272,9 @@ def _run(
             runner.run_units(
                 task,
                 graph=order.image.graph,
-                client=order.client,
+                client=order.team,
                 progress=callback,
+                retries=execution.retries,
                 skip=done if skip is None else skip,
                 on_receipt=books.add,
             )

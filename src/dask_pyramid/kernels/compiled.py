@@ -32,6 +32,8 @@ _TILE_BYTES = 2**19
 # them by the count cannot move a value onto a tie: sums stay below 2**24, and the
 # distance to a tie, 1 / (2 * 255), is more than half a unit of float32 at 2**16.
 _FLOAT32_WINDOW = 256
+# Windows that are sorted side by side: with their values they stay in the cache.
+_WINDOWS = 256
 _IDENTITY = AxisFilter(step=1, gauss=(1.0,), box=True)
 
 
@@ -265,8 +267,11 @@ def _window_volume(
             flat, strides, volume.shape, out, steps3, line, kernel == "min"
         )
     else:
-        window = np.empty(count, volume.dtype)
-        _rank_kernel(flat, strides, volume.shape, out, steps3, window, kernel == "mode")
+        windows = np.empty((count, min(out.shape[2], _WINDOWS)), volume.dtype)
+        runs = np.empty((2, windows.shape[1]), np.int32)
+        _rank_kernel(
+            flat, strides, volume.shape, out, steps3, windows, runs, kernel == "mode"
+        )
 
 
 @njit(nogil=True, cache=True)
@@ -353,54 +358,95 @@ def _extremum_kernel(flat, strides, shape, out, steps, line, smallest):  # type:
 
 
 @njit(nogil=True, cache=True)
-def _rank_kernel(flat, strides, shape, out, steps, window, want_mode):  # type: ignore[no-untyped-def]
-    """Sort each window by insertion, then take its mode or its lower median."""
+def _rank_kernel(flat, strides, shape, out, steps, windows, runs, want_mode):  # type: ignore[no-untyped-def]
+    """Sort windows side by side, then take the mode or the lower median of each."""
     plane, row = strides
     nz, ny, nx = shape
     fz, fy, fx = steps
+    whole = nx // fx
     for z in range(out.shape[0]):
         wz = min(fz, nz - z * fz)
         for y in range(out.shape[1]):
             wy = min(fy, ny - y * fy)
-            for x in range(out.shape[2]):
-                wx = min(fx, nx - x * fx)
-                start = z * fz * plane + y * fy * row + x * fx
-                first = flat[start]
-                mixed = False
-                for k in range(wz * wy):
-                    offset = start + (k // wy) * plane + (k % wy) * row
-                    for i in range(wx):
-                        mixed |= flat[offset + i] != first
-                if not mixed:
-                    # Most windows of a label image hold one label.
-                    out[z, y, x] = first
-                    continue
-                count = 0
-                for k in range(wz * wy):
-                    offset = start + (k // wy) * plane + (k % wy) * row
-                    for i in range(wx):
-                        v = flat[offset + i]
-                        j = count
-                        while j > 0 and window[j - 1] > v:
-                            window[j] = window[j - 1]
-                            j -= 1
-                        window[j] = v
-                        count += 1
-                if want_mode:
-                    out[z, y, x] = _longest_run(window, count)
-                else:
-                    out[z, y, x] = window[(count - 1) // 2]
+            start = z * fz * plane + y * fy * row
+            for first in range(0, out.shape[2], windows.shape[1]):
+                # The window at the end may be cut: it is sorted by itself.
+                for x, stop, wx in (
+                    (first, min(first + windows.shape[1], whole), fx),
+                    (max(first, whole), first + windows.shape[1], nx - whole * fx),
+                ):
+                    n = min(stop, out.shape[2]) - x
+                    if n <= 0 or wx == 0:
+                        continue
+                    count = wz * wy * wx
+                    for k in range(wz * wy):
+                        offset = start + (k // wy) * plane + (k % wy) * row + x * fx
+                        if wx == 2:
+                            pairs = flat[offset : offset + 2 * n].reshape(n, 2)
+                            left, right = windows[2 * k], windows[2 * k + 1]
+                            for j in range(n):
+                                left[j] = pairs[j, 0]
+                                right[j] = pairs[j, 1]
+                            continue
+                        for i in range(wx):
+                            values = windows[k * wx + i]
+                            for j in range(n):
+                                values[j] = flat[offset + i + j * fx]
+                    _sort(windows, count, n)
+                    target = out[z, y, x : x + n]
+                    if want_mode:
+                        _longest_runs(windows, runs, count, target)
+                    else:
+                        median = windows[(count - 1) // 2]
+                        for j in range(n):
+                            target[j] = median[j]
 
 
 @njit(nogil=True, cache=True)
-def _longest_run(window, count):  # type: ignore[no-untyped-def]
-    """Return the value of the longest run of equals, the first of equal runs."""
-    best = window[0]
-    run = 1
-    longest = 1
+def _sort(windows, count, n):  # type: ignore[no-untyped-def]
+    """Sort the first values of each of `n` columns: merge exchange (Knuth, 5.2.2 M).
+
+    Which values are compared does not depend on them, so that the columns are sorted
+    side by side by vector instructions.
+    """
+    top = 1
+    while top < count:
+        top *= 2
+    p = top // 2
+    while p > 0:
+        q = top // 2
+        r = 0
+        d = p
+        while True:
+            for i in range(count - d):
+                if i & p == r:
+                    low, high = windows[i], windows[i + d]
+                    for j in range(n):
+                        a, b = low[j], high[j]
+                        low[j] = min(a, b)
+                        high[j] = max(a, b)
+            if q == p:
+                break
+            d = q - p
+            q //= 2
+            r = p
+        p //= 2
+
+
+@njit(nogil=True, cache=True)
+def _longest_runs(windows, runs, count, target):  # type: ignore[no-untyped-def]
+    """Take the value of the longest run of equals, the first of equal runs."""
+    run, longest = runs
+    n = target.shape[0]
+    for j in range(n):
+        target[j] = windows[0, j]
+        run[j] = 1
+        longest[j] = 1
     for k in range(1, count):
-        run = run + 1 if window[k] == window[k - 1] else 1
-        if run > longest:
-            longest = run
-            best = window[k]
-    return best
+        before, values = windows[k - 1], windows[k]
+        for j in range(n):
+            length = run[j] + 1 if values[j] == before[j] else 1
+            run[j] = length
+            better = length > longest[j]
+            longest[j] = length if better else longest[j]
+            target[j] = values[j] if better else target[j]

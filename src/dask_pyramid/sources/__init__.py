@@ -18,8 +18,10 @@ from dask_pyramid.axes import (
     storage_permutation,
 )
 from dask_pyramid.image import Image, Reader
+from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.sources.arrays import ArrayReader, TransposedReader
 from dask_pyramid.sources.opened import Opened
+from dask_pyramid.store_options import StoreOptions, parse_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +38,8 @@ def open_image(
     translation: ByAxis | None = None,
     unit: str | Mapping[str, str | None] | Sequence[str | None] | None = None,
     name: str | None = None,
+    *,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> Image:
     """Open an image of any kind; pixels are read when they are asked for.
 
@@ -57,6 +61,9 @@ def open_image(
         Unit of the spatial axes, or by axis; else none.
     name : str, optional
         What viewers call the image.
+    storage_options : dict or StoreOptions, optional
+        How to open a URL: ``endpoint``, ``anonymous``, ``region``, keys, and the other
+        names of `StoreOptions`. What is left out comes from the environment.
 
     Returns
     -------
@@ -71,6 +78,8 @@ def open_image(
         If the source cannot be read, is not one image, or an argument does not fit.
     TypeError
         If `source` or its data type is of a kind that has no pyramid.
+    PermissionError
+        If a store refuses the credentials, or there are none.
 
     Examples
     --------
@@ -80,7 +89,7 @@ def open_image(
     (('c', 'y', 'x'), (3, 64, 48), (1.0, 0.5, 0.25))
     """
     given = None if axes is None else tuple(str(axis).lower() for axis in axes)
-    opened = _open(source, given)
+    opened = _open(source, given, storage_options)
     ndim = len(opened.pixels.shape)
     names = parse_axes(given or opened.axes, ndim)
     order = storage_permutation(names)
@@ -99,14 +108,16 @@ def open_image(
         name=name or opened.name or "image",
         omero=opened.omero,
         labels=opened.labels,
-        origin=_origin(source, given),
+        origin=_origin(source, given, storage_options),
     )
 
 
-def _origin(source: Any, axes: tuple[str, ...] | None) -> Mapping[str, Any] | None:
+def _origin(
+    source: Any,
+    axes: tuple[str, ...] | None,
+    storage_options: Mapping[str, Any] | StoreOptions | None,
+) -> Mapping[str, Any] | None:
     """Return by what another process opens the source; None if it cannot."""
-    from dask_pyramid.sources.zarr_arrays import is_url, local_path, public_url
-
     if isinstance(source, Image):
         return source.origin if axes is None else None
     if not isinstance(source, str | os.PathLike):
@@ -114,8 +125,10 @@ def _origin(source: Any, axes: tuple[str, ...] | None) -> Mapping[str, Any] | No
     place = local_path(os.fspath(source))
     if not is_url(place):
         return {"location": os.path.abspath(place), "axes": axes}
-    # A secret in a URL is not written down.
-    return {"location": place, "axes": axes} if public_url(place) == place else None
+    if public_url(place) != place.rstrip("/"):
+        return None  # a secret in a URL is not written down
+    options = parse_options(storage_options, place).public()
+    return {"location": place, "axes": axes, "storage_options": options}
 
 
 def _numbers(
@@ -149,9 +162,20 @@ def _in_storage_order(pixels: Any, order: tuple[int, ...]) -> Any:
     return pixels.transpose(order)
 
 
-def _open(source: Any, axes: tuple[str, ...] | None) -> Opened:
+def _open(
+    source: Any,
+    axes: tuple[str, ...] | None,
+    storage_options: Mapping[str, Any] | StoreOptions | None,
+) -> Opened:
     if isinstance(source, str | os.PathLike):
-        return _open_location(os.fspath(source), axes)
+        location = local_path(os.fspath(source))
+        options = parse_options(storage_options, location)
+        return _open_location(location, axes, options)
+    if storage_options is not None:
+        raise ValueError(
+            "storage_options must go with a URL, got "
+            f"{type(source).__name__} as source; leave them out"
+        )
     if isinstance(source, Image):
         return _reopened(source)
     if isinstance(source, np.ma.MaskedArray):
@@ -205,14 +229,14 @@ def _known_chunks(array: Any) -> Any:
     return array
 
 
-def _open_location(source: str, axes: tuple[str, ...] | None) -> Opened:
+def _open_location(
+    source: str, axes: tuple[str, ...] | None, options: StoreOptions
+) -> Opened:
     from dask_pyramid.sources.ome_zarr import is_zarr, open_zarr
     from dask_pyramid.sources.planes import is_pattern, open_folder, open_pattern
-    from dask_pyramid.sources.zarr_arrays import is_url, local_path
 
-    source = local_path(source)
     if is_url(source):
-        return open_zarr(source, axes)
+        return open_zarr(source, axes, options=options)
     if is_pattern(source):
         return open_pattern(source, axes)
     path = Path(source)

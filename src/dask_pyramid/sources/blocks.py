@@ -36,9 +36,11 @@ class BlockReader:
     ----------
     graph : dask.array.Array
         The array; NumPy or CuPy blocks.
+    scheduler : str
+        Which of dask's own schedulers computes blocks.
     """
 
-    def __init__(self, graph: da.Array) -> None:
+    def __init__(self, graph: da.Array, scheduler: str = "threads") -> None:
         self._graph: da.Array | None = graph
         self._bounds = [
             [0, *itertools.accumulate(sizes)] for sizes in map(tuple, graph.chunks)
@@ -48,7 +50,7 @@ class BlockReader:
         self.chunks = tuple(max(sizes) for sizes in graph.chunks)
         self.locations: tuple[str, ...] = ()
         # Blocks that were persisted lie on a cluster: only its client can fetch them.
-        self._scheduler = None if is_persisted(graph) else "threads"
+        self._scheduler = None if is_persisted(graph) else scheduler
         self._blocks: dict[Index, Future[Any]] = {}
         self._left: dict[Index, int] = {}
         self._lock = threading.Lock()
@@ -79,10 +81,10 @@ class BlockReader:
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Return the voxels of `region`, computing blocks that are not there yet."""
         indices = self.blocks_of(region)
-        self._ensure(indices)
+        futures = self._ensure(indices)
         out = np.empty([r.stop - r.start for r in region], self.dtype)
-        for index in indices:
-            block = self._blocks[index].result()
+        for index, future in zip(indices, futures, strict=True):
+            block = future.result()
             inner, outer = [], []
             for r, bounds, i in zip(region, self._bounds, index, strict=True):
                 start, stop = max(r.start, bounds[i]), min(r.stop, bounds[i + 1])
@@ -126,30 +128,45 @@ class BlockReader:
             for r, bounds, i in zip(region, self._bounds, index, strict=True)
         )
 
-    def _ensure(self, indices: Sequence[Index]) -> None:
+    def compute(self, blocks: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the values of lazy blocks."""
+        import dask
+
+        values: tuple[Any, ...] = dask.compute(*blocks, scheduler=self._scheduler)
+        return values
+
+    def _ensure(self, indices: Sequence[Index]) -> list[Future[Any]]:
         """Compute what is missing in one go; others wait for what is on its way."""
         with self._lock:
             missing = [index for index in indices if index not in self._blocks]
             for index in missing:
                 self._blocks[index] = Future()
                 self._left[index] = self.size_of(index)
-        if not missing:
-            return
-        import dask
+            futures = [self._blocks[index] for index in indices]
+        if missing:
+            self._fill([self._blocks[index] for index in missing], missing)
+        return futures
 
+    def _fill(self, futures: Sequence[Future[Any]], missing: Sequence[Index]) -> None:
         try:
-            blocks = dask.compute(*self.lazy(missing), scheduler=self._scheduler)
+            blocks = self.compute(self.lazy(missing))
         except BaseException as error:
-            for index in missing:
-                self._blocks[index].set_exception(error)
+            with self._lock:  # who comes later shall try again
+                for index in missing:
+                    self._blocks.pop(index, None)
+                    self._left.pop(index, None)
+            for future in futures:
+                future.set_exception(error)
             raise
-        for index, block in zip(missing, blocks, strict=True):
-            self._blocks[index].set_result(to_host(block))
+        for future, block in zip(futures, blocks, strict=True):
+            future.set_result(to_host(block))
 
     def _used(self, index: Index, voxels: int) -> None:
         with self._lock:
+            if index not in self._left:
+                return  # given up already: a unit that was tried again has read twice
             self._left[index] -= voxels
-            if not self._left[index]:
+            if self._left[index] <= 0:
                 del self._blocks[index], self._left[index]
 
 

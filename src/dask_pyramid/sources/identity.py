@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dask_pyramid.locations import is_url
 from dask_pyramid.sources.opened import fingerprint
-from dask_pyramid.sources.zarr_arrays import is_url
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Image, Reader

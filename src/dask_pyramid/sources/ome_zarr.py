@@ -11,19 +11,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from dask_pyramid.axes import STORAGE_ORDER
+from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.metadata import Multiscales, parse_multiscales
-from dask_pyramid.sources.opened import Opened
-from dask_pyramid.sources.zarr_arrays import (
-    ZarrReader,
-    is_url,
-    local_path,
-    open_store,
-    public_url,
-    reason,
-)
+from dask_pyramid.sources.opened import Opened, reason
+from dask_pyramid.sources.zarr_arrays import ZarrReader
+from dask_pyramid.stores import check_bucket, open_store
 
 if TYPE_CHECKING:
     import zarr
+
+    from dask_pyramid.store_options import StoreOptions
 
 __all__ = ["open_array_node", "open_group_node", "open_zarr"]
 
@@ -35,7 +32,12 @@ def is_zarr(folder: str) -> bool:
     return any(os.path.isfile(os.path.join(folder, mark)) for mark in _MARKS)
 
 
-def open_zarr(location: str, axes: tuple[str, ...] | None) -> Opened:
+def open_zarr(
+    location: str,
+    axes: tuple[str, ...] | None,
+    *,
+    options: StoreOptions | None = None,
+) -> Opened:
     """Open a path or URL of a Zarr array or group.
 
     Parameters
@@ -44,11 +46,17 @@ def open_zarr(location: str, axes: tuple[str, ...] | None) -> Opened:
         Path or URL.
     axes : tuple of str, optional
         Names that the caller gave; they allow names the package does not know.
+    options : StoreOptions, optional
+        How to open a URL.
 
     Raises
     ------
     FileNotFoundError
         If there is no Zarr node.
+    PermissionError
+        If the store refuses the credentials, or there are none.
+    OSError
+        If the store does not answer.
     ValueError
         If the metadata cannot be read, or the group is not one image.
     """
@@ -56,18 +64,21 @@ def open_zarr(location: str, axes: tuple[str, ...] | None) -> Opened:
     from obstore.exceptions import BaseError
 
     place = public_url(location) if is_url(location) else location
-    store = open_store(location)
+    store = open_store(location, options=options, hurried=True)
     try:
         node = zarr.open(store, mode="r")
     except FileNotFoundError as error:
+        check_bucket(store)
         raise FileNotFoundError(
             f"source must be a Zarr array or group, got {place!r}, which holds no "
             "zarr.json, .zarray or .zgroup; check the path"
         ) from error
     except (BaseError, OSError, ValueError, KeyError, TypeError) as error:
+        if is_url(location) and isinstance(error, OSError):
+            raise
         raise ValueError(
             f"source must be readable, got {place!r}, whose Zarr metadata cannot be "
-            f"read: {reason(error, location)}"
+            f"read: {reason(error)}"
         ) from error
     if isinstance(node, zarr.Array):
         return open_array_node(node, axes, location=location)
@@ -87,7 +98,7 @@ def open_array_node(
     known = len(set(found)) == len(found) and set(found) <= set(STORAGE_ORDER)
     path = array.path
     return Opened(
-        pixels=_reader(array, location, path),
+        pixels=_reader(array, path),
         axes=axes or (found if found and known else None),
         name=_stem(path or location or str(getattr(array.store, "root", ""))),
     )
@@ -108,7 +119,7 @@ def open_group_node(
     level = found.datasets[0]
     path = posixpath.join(group.path, level.path)
     try:
-        reader = _reader(group, location, path)
+        reader = _reader(group, path)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"datasets must be arrays, got {level.path!r}, which is not in "
@@ -145,10 +156,8 @@ def _axes(found: Multiscales, axes: tuple[str, ...] | None) -> tuple[str, ...]:
     )
 
 
-def _reader(
-    node: zarr.Array[Any] | zarr.Group, location: str | None, path: str
-) -> ZarrReader:
-    return ZarrReader(node.store if location is None else location, path)
+def _reader(node: zarr.Array[Any] | zarr.Group, path: str) -> ZarrReader:
+    return ZarrReader(node.store, path)
 
 
 def _has_image(attributes: Mapping[str, Any]) -> bool:
@@ -191,7 +200,7 @@ def _children(group: zarr.Group, ome: Mapping[str, Any]) -> list[str]:
 
     try:
         return sorted(group.keys())
-    except BaseError:
+    except (BaseError, OSError):
         # A plain web server cannot list. "images ... named by consecutive integers"
         # (bioformats2raw.layout, 0.4 to 0.6).
         return ["0"] if "bioformats2raw.layout" in ome else []

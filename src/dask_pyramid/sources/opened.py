@@ -31,6 +31,7 @@ __all__ = [
     "ProcessCache",
     "fingerprint",
     "native",
+    "reason",
     "region_text",
 ]
 
@@ -133,6 +134,11 @@ def native(dtype: Any) -> np.dtype[Any]:
     """
     found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     return found
+
+
+def reason(error: BaseException) -> str:
+    """Return the first line of an error, or its kind if it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def region_text(region: Region) -> str:

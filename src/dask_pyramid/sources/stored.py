@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.axes import storage_permutation
 from dask_pyramid.image import Image, Reader
+from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.metadata import parse_multiscales
 from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.arrays import TransposedReader
-from dask_pyramid.sources.zarr_arrays import ZarrReader, local_path, open_store
+from dask_pyramid.sources.zarr_arrays import ZarrReader
+from dask_pyramid.store_options import StoreOptions, parse_options
+from dask_pyramid.stores import check_bucket, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["StoredPyramid", "open_stored"]
 
@@ -29,44 +35,49 @@ class StoredPyramid:
     """Path or URL; empty for a store object."""
 
 
-def open_stored(location: Any) -> StoredPyramid:
+def open_stored(
+    location: Any, *, storage_options: Mapping[str, Any] | StoreOptions | None = None
+) -> StoredPyramid:
     """Open all levels of an OME-Zarr image; see `dask_pyramid.open_pyramid`."""
     import zarr
     from zarr.errors import ContainsArrayError
 
     by_path = isinstance(location, str | os.PathLike)
     place = local_path(os.fspath(location)) if by_path else ""
+    shown = public_url(place) if is_url(place) else place
+    options = parse_options(storage_options, place)
     if isinstance(location, zarr.Group):
         group = location
     else:
-        store = open_store(place) if by_path else location
+        store = (
+            open_store(place, options=options, hurried=True) if by_path else location
+        )
         try:
             group = zarr.open_group(store, mode="r")
         except ContainsArrayError as error:
             raise ValueError(
                 f"a pyramid must be an OME-Zarr group, got the array "
-                f"{place or store!r}; open the group that holds it"
+                f"{shown or store!r}; open the group that holds it"
             ) from error
         except FileNotFoundError as error:
+            check_bucket(store)
             raise FileNotFoundError(
-                f"a pyramid must be an OME-Zarr group, got {place or store!r}, where "
+                f"a pyramid must be an OME-Zarr group, got {shown or store!r}, where "
                 "there is none; check the path"
             ) from error
     attributes = group.attrs.asdict()
     if is_unfinished(attributes):
         raise ValueError(
-            f"a pyramid must be complete, got {place or group!r}, whose writing has "
+            f"a pyramid must be complete, got {shown or group!r}, whose writing has "
             "not finished; write it again with mode='a', which goes on with it"
         )
     found = parse_multiscales(attributes)
-    first = open_image(place or group)
+    first = open_image(place, storage_options=options) if place else open_image(group)
     order = storage_permutation([axis.lower() for axis in found.axes])
     levels = [first]
     for dataset in found.datasets[1:]:
         path = f"{group.path}/{dataset.path}".strip("/")
-        reader: Reader = ZarrReader(
-            place or group.store, dataset.path if place else path
-        )
+        reader: Reader = ZarrReader(group.store, path)
         if order != tuple(range(len(order))):
             reader = TransposedReader(reader, order)
         levels.append(

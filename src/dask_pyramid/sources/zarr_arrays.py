@@ -8,24 +8,26 @@ is asked by `https` for three minutes; there zarr's own pipeline reads.
 from __future__ import annotations
 
 import os
-import re
 import threading
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import numpy as np
 
+from dask_pyramid.credentials import address_of
 from dask_pyramid.limits import default_workers, tune_malloc
+from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.sources.opened import (
     DECODE_ERRORS,
     ProcessCache,
     fingerprint,
     native,
+    reason,
     region_text,
 )
+from dask_pyramid.store_options import StoreOptions, parse_options
+from dask_pyramid.stores import lives_in_process, open_store, place_of, store_place
 
 if TYPE_CHECKING:
     import zarr
@@ -33,17 +35,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.image import Region
 
-__all__ = [
-    "ZarrReader",
-    "is_url",
-    "lives_in_process",
-    "local_path",
-    "open_store",
-    "open_zarr_array",
-    "public_url",
-    "reason",
-    "store_place",
-]
+__all__ = ["ZarrReader", "open_zarr_array"]
 
 _ZARR_PIPELINE = "zarr.core.codec_pipeline.BatchedCodecPipeline"
 _ZARRS_PIPELINE = "zarrs.ZarrsCodecPipeline"
@@ -54,110 +46,13 @@ _arrays: ProcessCache[Any] = ProcessCache(64)
 _executors: ProcessCache[bool] = ProcessCache(1)
 
 
-def is_url(source: str) -> bool:
-    """Whether `source` is a URL and not a path (nor a Windows drive)."""
-    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", source) is not None
-
-
-def local_path(source: str) -> str:
-    """Return the path that a ``file://`` URL or ``~`` means, or the URL as it is."""
-    if source.lower().startswith("file://"):
-        from urllib.request import url2pathname
-
-        return url2pathname(urlsplit(source).path)
-    return source if is_url(source) else os.path.expanduser(source)
-
-
-def public_url(url: str) -> str:
-    """Return a URL without user, password and query, which may be secret.
-
-    Examples
-    --------
-    >>> public_url("https://me:secret@host:80/a.zarr?token=1")
-    'https://host:80/a.zarr'
-    """
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
-
-
-def reason(error: Exception, location: str) -> str:
-    """Return the first line of an error, or its kind where it may tell a secret."""
-    if is_url(location) and public_url(location) != location.rstrip("/"):
-        return type(error).__name__
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def store_place(store: object) -> str:
-    """Return a text that tells a store object from others of this process.
-
-    zarr opens read-only copies of a store, which share what holds the objects.
-    """
-    holder = getattr(store, "_store_dict", getattr(store, "store", store))
-    return f"store:{type(store).__name__}:{id(holder)}"
-
-
-def _folder_of(store: Any) -> str | None:
-    """Return the folder of a local store, zarr's or one of fsspec."""
-    from zarr.storage import FsspecStore, LocalStore
-
-    if isinstance(store, LocalStore):
-        return str(store.root)
-    if isinstance(store, FsspecStore):
-        system: Any = getattr(store.fs, "sync_fs", store.fs)
-        if "file" in system.protocol:
-            return str(store.path)
-    return None
-
-
-def lives_in_process(store: Any) -> bool:
-    """Whether what a store object holds is out of reach for other processes."""
-    from obstore.store import MemoryStore
-    from zarr.storage import FsspecStore, LocalStore, ObjectStore
-
-    if isinstance(store, ObjectStore):
-        return isinstance(store.store, MemoryStore)
-    return not isinstance(store, FsspecStore | LocalStore)
-
-
-def open_store(location: str, *, read_only: bool = True) -> Store:
-    """Return a Zarr store for a path or URL.
-
-    Raises
-    ------
-    ValueError
-        If the scheme of the URL is not one that obstore knows.
-    """
-    from zarr.storage import LocalStore, ObjectStore
-
-    location = local_path(location)
-    if not is_url(location):
-        return LocalStore(location, read_only=read_only)
-    from obstore.exceptions import BaseError
-    from obstore.store import from_url
-
-    # The default is to try for three minutes before a wrong host is an error.
-    options: dict[str, Any] = {
-        "retry_config": {"max_retries": 5, "retry_timeout": timedelta(seconds=30)}
-    }
-    if location.startswith("http://"):
-        options["client_options"] = {"allow_http": True}
-    try:
-        store = from_url(location, **options)
-    except (BaseError, ValueError) as error:
-        raise ValueError(
-            "source must be a path or an s3, gs, az, http, https or file URL, got "
-            f"{public_url(location)!r}: {reason(error, location)}"
-        ) from (error if public_url(location) == location else None)
-    return ObjectStore(store, read_only=read_only)
-
-
 def open_zarr_array(
     store: Store | str | os.PathLike[str],
     path: str = "",
     *,
     mode: Literal["r", "r+"] = "r",
     in_place: bool = False,
+    options: StoreOptions | None = None,
 ) -> zarr.Array[Any]:
     """Open an array so that codecs use one thread for each read.
 
@@ -172,6 +67,8 @@ def open_zarr_array(
     in_place : bool
         Whether a local array may be written in place, where a killed write leaves a
         torn object; `zarrs` does so, zarr does not.
+    options : StoreOptions, optional
+        How to open a URL.
 
     Returns
     -------
@@ -183,7 +80,7 @@ def open_zarr_array(
     from zarr.storage import LocalStore
 
     if isinstance(store, str | os.PathLike):
-        store = open_store(os.fspath(store), read_only=mode == "r")
+        store = open_store(os.fspath(store), read_only=mode == "r", options=options)
     with _lock:
         # zarr makes its threads on first use, as many as `threading.max_workers` says
         # at that moment; made within the block below, all reads would wait for one.
@@ -245,17 +142,26 @@ class ZarrReader:
         A `LocalStore` is kept as its path, any other store as it is.
     path : str
         Path of the array within `store`.
+    options : StoreOptions, optional
+        How to open a URL.
     """
 
-    def __init__(self, store: Store | str | os.PathLike[str], path: str = "") -> None:
+    def __init__(
+        self,
+        store: Store | str | os.PathLike[str],
+        path: str = "",
+        *,
+        options: StoreOptions | None = None,
+    ) -> None:
         self._store: Store | None = None
         self._location = ""
         if not isinstance(store, str | os.PathLike):
-            store = _folder_of(store) or store
-        if not isinstance(store, str | os.PathLike):
             self._store = store
-        else:
-            location = local_path(os.fspath(store))
+            store, options = place_of(store) or ("", None)
+        location = local_path(os.fspath(store))
+        self._options = parse_options(options, location)
+        if location:
+            self._store = None
             self._location = (
                 location if is_url(location) else os.path.realpath(location)
             )
@@ -296,6 +202,9 @@ class ZarrReader:
     @property
     def locations(self) -> tuple[str, ...]:
         """Real path or URL of the array, or the identity of the store object."""
+        if is_url(self._location):
+            address = address_of(self._location, self._options)
+            return ("/".join(filter(None, (address, self._path))),)
         return (self._where() if self._location else store_place(self._store),)
 
     @property
@@ -317,10 +226,7 @@ class ZarrReader:
         try:
             block = self._open()[region]
         except errors as error:
-            raise OSError(
-                f"cannot read {region_text(region)} of {self._where()}: "
-                f"{reason(error, self._location)}"
-            ) from error
+            raise self._failure(region, error) from error
         return np.asarray(block).astype(self._dtype, copy=False)
 
     def read_into(self, region: Region, out: np.ndarray[Any, Any]) -> None:
@@ -343,10 +249,13 @@ class ZarrReader:
         try:
             array.get_basic_selection(region, out=buffer)
         except errors as error:
-            raise OSError(
-                f"cannot read {region_text(region)} of {self._where()}: "
-                f"{reason(error, self._location)}"
-            ) from error
+            raise self._failure(region, error) from error
+
+    def _failure(self, region: Region, error: Exception) -> OSError:
+        text = f"cannot read {region_text(region)} of {self._where()}: {reason(error)}"
+        return (PermissionError if isinstance(error, PermissionError) else OSError)(
+            text
+        )
 
     def _where(self) -> str:
         if is_url(self._location):
@@ -375,6 +284,7 @@ class ZarrReader:
             return self._array
         key = self._location, self._path, self._stamp
         array: zarr.Array[Any] = _arrays.get(
-            key, lambda: open_zarr_array(self._location, self._path)
+            key,
+            lambda: open_zarr_array(self._location, self._path, options=self._options),
         )
         return array

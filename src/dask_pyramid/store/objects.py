@@ -10,9 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["delete", "delete_all", "get", "list_sizes", "prune", "put", "put_new"]
+    from dask_pyramid.object_store import UrlStore
+
+__all__ = [
+    "delete",
+    "delete_all",
+    "get",
+    "list_sizes",
+    "prune",
+    "put",
+    "put_all",
+    "put_new",
+]
+
+# Objects of one call that are on their way at a time.
+_PUTS_AT_A_TIME = 16
 
 # What a file system answers that has no hard links, by which zarr creates exclusively.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
@@ -41,6 +55,30 @@ def put(store: Any, key: str, data: bytes) -> None:
     from zarr.core.sync import sync
 
     sync(store.set(key, Buffer.from_bytes(data)))
+
+
+def put_all(store: Any, folder: str, contents: Mapping[str, bytes]) -> None:
+    """Put objects into a folder, several at a time."""
+    import asyncio
+
+    from zarr.core.buffer.cpu import Buffer
+    from zarr.core.sync import sync
+
+    async def put_them() -> None:
+        free = asyncio.Semaphore(_PUTS_AT_A_TIME)
+
+        async def put_one(key: str, data: bytes) -> None:
+            async with free:
+                await store.set(f"{folder}/{key}", Buffer.from_bytes(data))
+
+        async with asyncio.TaskGroup() as group:
+            for key, data in contents.items():
+                group.create_task(put_one(key, data))
+
+    try:
+        sync(put_them())
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
 
 
 def put_new(store: Any, key: str, data: bytes) -> bool:
@@ -79,10 +117,12 @@ def _create(store: Any, key: str, data: bytes) -> None:
     from zarr.core.buffer.cpu import Buffer
     from zarr.core.sync import sync
 
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         try:
             sync(store.set_if_not_exists(key, Buffer.from_bytes(data)))
         except FileNotFoundError:
+            if attempt == _ATTEMPTS - 1:
+                raise
             continue  # somebody has just removed the folder, as it was empty
         except NotImplementedError:
             if get(store, key) is None:
@@ -148,8 +188,12 @@ def list_sizes(store: Any, prefix: str) -> Iterator[tuple[str, int]]:
     """
     from zarr.storage import LocalStore, ObjectStore
 
+    from dask_pyramid.object_store import UrlStore
+
     if isinstance(store, LocalStore):
         yield from _files(Path(store.root), prefix)
+    elif isinstance(store, UrlStore):
+        yield from _listed(store, prefix)
     elif isinstance(store, ObjectStore):
         for batch in store.store.list(prefix=prefix or None):
             for entry in batch:
@@ -171,6 +215,18 @@ def _files(root: Path, prefix: str) -> Iterator[tuple[str, int]]:
                         yield key, entry.stat().st_size
         except FileNotFoundError:
             continue
+
+
+def _listed(store: UrlStore, prefix: str) -> Iterator[tuple[str, int]]:
+    from zarr.core.sync import sync
+
+    pages = store.pages(f"{prefix}/" if prefix else "")
+
+    async def following() -> list[tuple[str, int]] | None:
+        return await anext(pages, None)
+
+    while (page := sync(following())) is not None:
+        yield from page
 
 
 def _asked(store: Any, prefix: str) -> Iterator[tuple[str, int]]:

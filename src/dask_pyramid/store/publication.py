@@ -12,11 +12,11 @@ import numpy as np
 from dask_pyramid.compression import find_codecs
 from dask_pyramid.provenance import KEY, unfinished
 from dask_pyramid.receipts import ABSENT, Books
-from dask_pyramid.sources.zarr_arrays import open_store
 from dask_pyramid.store import objects
 from dask_pyramid.store.contents import read_attributes
 from dask_pyramid.store.ledger import clear_traces, clear_work, object_sizes
 from dask_pyramid.store.replacement import swap
+from dask_pyramid.stores import open_store
 
 if TYPE_CHECKING:
     from dask_pyramid.plan import PyramidPlan

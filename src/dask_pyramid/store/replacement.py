@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dask_pyramid.sources.zarr_arrays import open_store
 from dask_pyramid.store.contents import foreign_names, state_of
 from dask_pyramid.store.writers import WORK
+from dask_pyramid.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

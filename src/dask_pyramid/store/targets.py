@@ -12,18 +12,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.credentials import address_of
+from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.sources.opened import ProcessCache
-from dask_pyramid.sources.zarr_arrays import (
-    ZarrReader,
-    is_url,
-    local_path,
-    open_store,
-    public_url,
-    store_place,
-)
+from dask_pyramid.sources.zarr_arrays import ZarrReader
 from dask_pyramid.store.contents import foreign_names, state_of
 from dask_pyramid.store.replacement import beside, settle
 from dask_pyramid.store.writers import LevelWriter
+from dask_pyramid.store_options import StoreOptions
+from dask_pyramid.stores import open_store, store_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +48,8 @@ class Target:
     """Path or URL that readers will open; empty for a store object."""
     store: Any = field(default=None, compare=False)
     """The store object, if the user gave one."""
+    options: StoreOptions = field(default_factory=StoreOptions)
+    """How a URL is opened."""
     state: str = "empty"
     """What was there: "empty", "unfinished" (a run that was interrupted) or "complete"
     (a pyramid that readers can open)."""
@@ -81,7 +80,9 @@ class Target:
         if self.store is not None:
             return self.store
         key = self.run, self.root
-        return _stores.get(key, lambda: open_store(self.root, read_only=False))
+        return _stores.get(
+            key, lambda: open_store(self.root, read_only=False, options=self.options)
+        )
 
     def open_for_lock(self) -> Any:
         """Return the store that readers will open, which is where the lock is."""
@@ -90,7 +91,10 @@ class Target:
     def level_reader(self, number: int) -> ZarrReader:
         """Return a reader of a stored level; opened once for each process."""
         place = self.store if self.store is not None else self.root
-        return _readers.get((self.run, number), lambda: ZarrReader(place, str(number)))
+        return _readers.get(
+            (self.run, number),
+            lambda: ZarrReader(place, str(number), options=self.options),
+        )
 
     def level_writer(self, number: int) -> LevelWriter:
         """Return the writer of a level; opened once for each process."""
@@ -110,7 +114,13 @@ def release(target: Target) -> None:
         cache.forget(lambda key: key[0] == target.run)
 
 
-def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Target:
+def open_target(
+    target: Any,
+    *,
+    mode: str,
+    sources: Sequence[str] = (),
+    options: StoreOptions | None = None,
+) -> Target:
     """Check where a pyramid shall go; nothing is written.
 
     Parameters
@@ -122,6 +132,8 @@ def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Targe
         ``"w"`` replaces a pyramid.
     sources : sequence of str
         Paths and URLs that the source reads.
+    options : StoreOptions, optional
+        How to open a URL.
 
     Returns
     -------
@@ -135,22 +147,30 @@ def open_target(target: Any, *, mode: str, sources: Sequence[str] = ()) -> Targe
     ValueError
         If the mode is unknown, or the target lies in, at or around the source, or
         holds symbolic links.
+    OSError
+        If an object store refuses the credentials, has no such bucket, or does not
+        answer.
     """
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
-    return replace(_opened(target, mode, sources), mode=mode)
+    found = _opened(target, mode, sources=sources, options=options)
+    return replace(found, mode=mode)
 
 
-def _opened(target: Any, mode: str, sources: Sequence[str]) -> Target:
+def _opened(
+    target: Any, mode: str, *, sources: Sequence[str], options: StoreOptions | None
+) -> Target:
     if not isinstance(target, str | os.PathLike):
         return _open_store_object(target, mode, sources)
     text = local_path(os.fspath(target))
     if not text:
         raise ValueError("target must be a path or URL, got an empty text")
-    location = text.rstrip("/") if is_url(text) else os.path.realpath(text)
+    if is_url(text):
+        options = options or StoreOptions()
+        _check_apart(address_of(text, options), sources)
+        return _open_url(text.rstrip("/"), mode, options)
+    location = os.path.realpath(text)
     _check_apart(location, sources)
-    if is_url(location):
-        return _open_url(location, mode)
     return _open_folder(Path(location), mode)
 
 
@@ -163,7 +183,8 @@ def reopened(target: Target) -> Target:
         If another process has written it since it was opened.
     """
     place = target.store if target.store is not None else target.location
-    again = replace(_opened(place, target.mode, ()), mode=target.mode, run=target.run)
+    found = _opened(place, target.mode, sources=(), options=target.options)
+    again = replace(found, mode=target.mode, run=target.run)
     if again != target:
         raise OSError(
             f"target must stay as it is while a run begins, got {target}, which was "
@@ -215,7 +236,7 @@ def _open_folder(path: Path, mode: str) -> Target:
             f"target must be a new place or a pyramid, got {str(path)!r}, a file"
         )
     _refuse_links(path)
-    target = _found(Target(location=str(path)), mode)
+    target = _found(Target(location=str(path)), mode, open_store(str(path)))
     if target.state == "complete" and beside(target.location, "replacement").exists():
         # An interrupted replacement: "w" starts it again, "a" goes on with it.
         target = replace(target, replaces=True)
@@ -236,13 +257,14 @@ def _refuse_links(path: Path) -> None:
             )
 
 
-def _open_url(url: str, mode: str) -> Target:
+def _open_url(url: str, mode: str, options: StoreOptions) -> Target:
     if url.startswith(("http://", "https://")):
         raise ValueError(
             f"target must be a folder or an s3, gs or az URL, got {public_url(url)!r}; "
             "a web server takes no objects"
         )
-    return _found(Target(location=url), mode)
+    store = open_store(url, options=options, hurried=True)
+    return _found(Target(location=url, options=options), mode, store)
 
 
 def _open_store_object(store: Any, mode: str, sources: Sequence[str]) -> Target:
@@ -250,7 +272,7 @@ def _open_store_object(store: Any, mode: str, sources: Sequence[str]) -> Target:
     from zarr.storage import LocalStore, ZipStore
 
     if isinstance(store, LocalStore):
-        return _opened(store.root, mode, sources)
+        return _opened(str(store.root), mode, sources=sources, options=None)
     if isinstance(store, ZipStore):
         raise ValueError(
             f"target must be a store whose objects can be replaced, got {store!r}; "
@@ -267,12 +289,11 @@ def _open_store_object(store: Any, mode: str, sources: Sequence[str]) -> Target:
         )
     if store.read_only:
         raise ValueError(f"target must be writable, got {store!r}; open it so")
-    return _found(Target(location="", store=store), mode)
+    return _found(Target(location="", store=store), mode, store)
 
 
-def _found(target: Target, mode: str) -> Target:
+def _found(target: Target, mode: str, store: Any) -> Target:
     """Return the target with what is there; refuse what the mode does not allow for."""
-    store = target.open() if not target.local else open_store(target.location)
     state = state_of(store)
     if state == "empty":
         return target

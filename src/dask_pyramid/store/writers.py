@@ -1,14 +1,17 @@
 """Write whole storage objects of a level, and say what is stored of each.
 
-Objects of a local store are encoded in a staging folder by the fastest codecs, which
-write in place, and renamed; other stores put them whole through zarr's own codecs.
+Objects are encoded in a staging folder by the fastest codecs, which write in place, and
+then renamed, or, if the store is no folder, put: the same bytes everywhere, one put for
+each object, and nothing is read.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,7 @@ import numpy as np
 
 from dask_pyramid.receipts import ABSENT, Written
 from dask_pyramid.sources.zarr_arrays import open_zarr_array
+from dask_pyramid.store import objects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +52,9 @@ class LevelWriter:
         if target.local:
             self._sink = _Folder(Path(target.root), str(number))
         else:
-            self._sink = _Puts(target.open(), str(number))
+            # A pyramid that is complete may grow: its objects are replaced, or end.
+            fresh = target.state != "complete"
+            self._sink = _Puts(target.open(), str(number), fresh=fresh)
         self._array = self._sink.array
 
     def write(self, region: Region, values: np.ndarray[Any, Any]) -> Written:
@@ -156,36 +162,44 @@ def _sum_of(file: Path) -> tuple[int, int]:
 
 
 class _Puts:
-    """A level of any other store."""
+    """A level of any other store: encoded here as for a folder, then put whole."""
 
-    def __init__(self, store: Any, path: str) -> None:
-        self._path = path
-        self._recorder = _recorder(store)
-        self.array = open_zarr_array(self._recorder, path, mode="r+")
+    def __init__(self, store: Any, path: str, *, fresh: bool) -> None:
+        self._store, self._path, self._fresh = store, path, fresh
+        folder = tempfile.mkdtemp(prefix="dask-pyramid-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._staging = Path(folder)
+        for name in ("zarr.json", ".zarray"):
+            content = objects.get(store, f"{path}/{name}")
+            if content is not None:
+                (self._staging / name).write_bytes(content)
+        self.array = open_zarr_array(folder, mode="r+", in_place=True)
 
     def write(
         self, region: Region, values: np.ndarray[Any, Any], keys: Sequence[str]
     ) -> list[tuple[int, int]]:
         self.array[region] = values
-        return [
-            self._recorder.put_last.pop(f"{self._path}/{key}", (ABSENT, 0))
-            for key in keys
-        ]
+        found = {key: self._taken(key) for key in keys}
+        full = {key: data for key, data in found.items() if data is not None}
+        objects.put_all(self._store, self._path, full)
+        if not self._fresh:
+            for key in found.keys() - full.keys():
+                objects.delete(self._store, f"{self._path}/{key}")
+        return [_sum(found[key]) for key in keys]
+
+    def _taken(self, key: str) -> bytes | None:
+        """Return an encoded object, no longer staged; None if it is all fill value."""
+        file = self._staging / key
+        try:
+            data = file.read_bytes()
+        except FileNotFoundError:
+            return None
+        file.unlink()
+        return data
 
 
-def _recorder(store: Any) -> Any:
-    """Return a store that notes size and checksum of what is put through it."""
-    from google_crc32c import value as crc32c
-    from zarr.storage import WrapperStore
+def _sum(data: bytes | None) -> tuple[int, int]:
+    """Return size and checksum of an object."""
+    from google_crc32c import value
 
-    class Recorder(WrapperStore[Any]):
-        def __init__(self, store: Any) -> None:
-            super().__init__(store)
-            self.put_last: dict[str, tuple[int, int]] = {}
-
-        async def set(self, key: str, value: Any) -> None:
-            await super().set(key, value)
-            content = value.to_bytes()
-            self.put_last[key] = len(content), int(crc32c(content))
-
-    return Recorder(store)
+    return (ABSENT, 0) if data is None else (len(data), int(value(data)))

@@ -1,0 +1,51 @@
+"""Texts that say where something is: paths and URLs. Nothing is opened here."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+__all__ = ["is_url", "local_path", "public_url", "scheme_of"]
+
+
+def is_url(source: str) -> bool:
+    """Whether `source` is a URL and not a path (nor a Windows drive)."""
+    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", source) is not None
+
+
+def scheme_of(source: str) -> str:
+    """Return the scheme of a URL in lower case; empty for a path.
+
+    Examples
+    --------
+    >>> scheme_of("S3://bucket/a.zarr"), scheme_of("C:/a.zarr")
+    ('s3', '')
+    """
+    return source.partition("://")[0].lower() if is_url(source) else ""
+
+
+def local_path(source: str) -> str:
+    """Return the path that a ``file://`` URL or ``~`` means, or the URL as it is."""
+    if scheme_of(source) == "file":
+        from urllib.request import url2pathname
+
+        return url2pathname(urlsplit(source).path)
+    return source if is_url(source) else os.path.expanduser(source)
+
+
+def public_url(url: str) -> str:
+    """Return a URL without user, password and query, which may be secret.
+
+    Examples
+    --------
+    >>> public_url("https://me:secret@host:80/a.zarr?token=1")
+    'https://host:80/a.zarr'
+    >>> public_url("abfss://container@account.dfs.core.windows.net/a.zarr")
+    'abfss://container@account.dfs.core.windows.net/a.zarr'
+    """
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    if user and ":" not in user and parts.scheme.lower() in ("abfs", "abfss"):
+        host = parts.netloc  # there it is the container
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))

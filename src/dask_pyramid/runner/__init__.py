@@ -1,0 +1,104 @@
+"""Submit units and wait: on threads, processes, a cluster, or in the calling thread.
+
+Units of a pass run in any order; a pass begins when the one before it is complete,
+because it reads what that one wrote. No array travels between tasks, and no more units
+are in flight than keep the workers busy, however many there are.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from dask_pyramid.kernels import load_compiled
+from dask_pyramid.runner.local import Synchronous, Threads
+from dask_pyramid.runner.order import nearby
+from dask_pyramid.runner.tally import Progress, ProgressCallback, Tally
+from dask_pyramid.runner.team import Team, connect, portable
+from dask_pyramid.runner.window import Pool, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+
+    import dask.array as da
+
+    from dask_pyramid.receipts import Receipt
+    from dask_pyramid.units import Job
+
+__all__ = ["Progress", "ProgressCallback", "Team", "connect", "portable", "run_units"]
+
+
+def run_units(
+    job: Job,
+    *,
+    graph: da.Array | None = None,
+    client: Team | None = None,
+    progress: ProgressCallback | None = None,
+    skip: Container[int] = (),
+    on_receipt: Callable[[Receipt], object] | None = None,
+    retries: int = 2,
+) -> None:
+    """Run all units of a plan.
+
+    Parameters
+    ----------
+    job : Job
+        Plan, source and target.
+    graph : dask.array.Array, optional
+        The source of the first pass, if it is a dask graph.
+    client : Team, optional
+        Who runs the units, from `connect`; by default threads of this process.
+    progress : callable, optional
+        Called with a `Progress` in this thread after each unit.
+    skip : container of int
+        Numbers of units that are done already.
+    on_receipt : callable, optional
+        Called with the `Receipt` of each unit in this thread, in the order in which
+        they finish; nothing is kept here.
+    retries : int
+        How often a unit is tried again after an error that may pass.
+
+    Raises
+    ------
+    Exception
+        What the first unit that failed for good raised; notes name the unit and its
+        region, and say how much is done. Units that have begun are waited for, others
+        are not started.
+    ConnectionError
+        If the scheduler of the client is gone.
+    """
+    plan = job.plan
+    done = sum(number in skip for number in range(plan.n_tasks)) if skip else 0
+    tally = Tally(plan.n_tasks, done=done, on_receipt=on_receipt, progress=progress)
+    if done == plan.n_tasks:
+        return
+    pool = _pool(job, graph, client)
+    try:
+        for number, sweep in enumerate(plan.passes):
+            units = (
+                plan.units.at(number, index) for index in nearby(sweep.grid, sweep.axis)
+            )
+            left = (unit for unit in units if unit.number not in skip)
+            Window(pool, plan, retries=retries, tally=tally).run(left)
+    except Exception as error:
+        error.add_note(f"{tally.done} of {tally.total} units are done")
+        raise
+    finally:
+        pool.close()
+
+
+def _pool(job: Job, graph: da.Array | None, team: Team | None) -> Pool:
+    kind = "threads" if team is None else team.kind
+    if kind == "client":
+        from dask_pyramid.runner.cluster import Cluster
+
+        assert team is not None  # or it would be threads
+        return Cluster(team.client, job, graph)
+    if kind == "processes":
+        from dask_pyramid.runner.processes import Processes
+
+        return Processes(job, graph)
+    if job.plan.compiled:
+        # While the first slabs are decoded, which takes no turn of the interpreter.
+        threading.Thread(target=load_compiled, daemon=True).start()
+    return Synchronous(job, graph) if kind == "synchronous" else Threads(job, graph)

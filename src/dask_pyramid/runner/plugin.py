@@ -1,0 +1,57 @@
+"""What a worker of a `distributed` cluster holds of a run, and the task that it runs.
+
+The job goes to each worker once, as a plugin: to those that are there, and to those
+that come later or come again before they are given work. So a task is a name and a
+number, depends on nothing, and goes to whichever worker is free.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from distributed import WorkerPlugin, get_worker
+
+from dask_pyramid import __version__
+from dask_pyramid.runner.tasks import Outcome, Station
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from distributed import Worker
+
+__all__ = ["JobPlugin", "attempt_here"]
+
+
+class JobPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed is not typed here
+    """Hold a job on a worker.
+
+    Parameters
+    ----------
+    packed : bytes
+        From `pack_job`.
+    """
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+        self._version = __version__
+        self.station: Station | None = None
+
+    def setup(self, worker: Worker) -> None:
+        """Unpack the job; called by the worker."""
+        if self._version != __version__:
+            raise RuntimeError(
+                f"workers must have dask-pyramid {self._version} as the client has, "
+                f"got {__version__} on {worker.address}"
+            )
+        self.station = Station(self._packed)
+
+
+def attempt_here(
+    number: int, *blocks: Any, name: str, indices: Sequence[Any] = ()
+) -> Outcome:
+    """Run a unit on this worker; nothing at all once the run has been stopped."""
+    plugin = get_worker().plugins.get(name)
+    if plugin is None:
+        return Outcome(number=number)
+    outcome: Outcome = plugin.station.attempt(number, indices, blocks)
+    return outcome

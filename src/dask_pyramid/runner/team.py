@@ -1,0 +1,223 @@
+"""Who runs the units: what `client=` means, and what it offers."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from dask_pyramid.crew import Crew, Member, of_members, of_processes, of_threads
+from dask_pyramid.runner.processes import refuse_unguarded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dask_pyramid.image import Image
+
+__all__ = ["Team", "connect", "portable"]
+
+Kind = Literal["synchronous", "threads", "processes", "client"]
+
+# What dask calls its own schedulers.
+_NAMES: dict[str, Kind] = {
+    "synchronous": "synchronous",
+    "sync": "synchronous",
+    "single-threaded": "synchronous",
+    "threads": "threads",
+    "threading": "threads",
+    "processes": "processes",
+    "multiprocessing": "processes",
+}
+_OF_CLIENT = ("distributed", "dask.distributed")
+
+# Seconds to reach a scheduler.
+_CONNECT = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """Who runs the units; made by `connect`."""
+
+    kind: Kind
+    """Where units run."""
+    crew: Crew
+    """How many at a time, in which processes, with how much memory."""
+    client: Any = None
+    """The client, if units run on a cluster."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether units run in other processes than this one."""
+        return self.kind in ("processes", "client")
+
+
+@contextmanager
+def connect(
+    client: Any = None,
+    *,
+    workers: int | None = None,
+    memory_limit: int | str | None = None,
+) -> Iterator[Team]:
+    """Find out who runs the units, and reach them.
+
+    Parameters
+    ----------
+    client : distributed.Client or str, optional
+        A client, the address of a scheduler, or ``"threads"``, ``"processes"`` or
+        ``"synchronous"``. By default, as dask itself does: what its configuration says
+        (``dask.config.set(scheduler=...)``), where making a client sets that client;
+        else threads. With `workers`, a client that is only the default is left alone.
+    workers : int, optional
+        Threads or processes; by default the number of cores.
+    memory_limit : int or str, optional
+        Bytes for all processes together; by default half of what there is.
+
+    Yields
+    ------
+    Team
+        A client that was made here, from an address, is closed at the end.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `client` is none of these, is asynchronous, has no workers, or does not go
+        with `workers`.
+    ConnectionError
+        If there is no scheduler at the address.
+    RuntimeError
+        If a script that uses processes lacks its guard.
+    """
+    if client is None:
+        client = _default(workers)
+    kind = _kind(client)
+    if kind == "client":
+        if workers is not None:
+            raise ValueError(
+                f"workers must not be given with a client, got {workers!r}; the client "
+                "has its own"
+            )
+        with _opened(client) as opened:
+            crew = of_members(_members(opened), memory_limit)
+            yield Team(kind=kind, crew=crew, client=opened)
+    elif kind == "processes":
+        refuse_unguarded()
+        yield Team(kind=kind, crew=of_processes(workers, memory_limit))
+    else:
+        if kind == "synchronous" and workers not in (None, 1):
+            raise ValueError(
+                f"workers must be 1 or None for the synchronous scheduler, got "
+                f"{workers!r}"
+            )
+        count = 1 if kind == "synchronous" else workers
+        yield Team(kind=kind, crew=of_threads(count, memory_limit))
+
+
+def _default(workers: int | None) -> Any:
+    """Return what dask would use: its configuration, in which a client sets itself."""
+    if "dask" not in sys.modules:
+        return "threads"
+    import dask
+
+    chosen = dask.config.get("scheduler", None)
+    if chosen is None:
+        chosen = "threads" if workers is not None else _current_client() or "threads"
+    elif chosen in _OF_CLIENT:
+        chosen = "threads" if workers is not None else _current_client()
+        if chosen is None:
+            raise ValueError(
+                "dask's configuration 'scheduler' must go with a client, got "
+                "'distributed' and none; make a distributed.Client first"
+            )
+    elif not isinstance(chosen, str):
+        raise ValueError(
+            f"dask's configuration 'scheduler' must be a name, got {chosen!r}; give "
+            "client='threads', 'processes' or 'synchronous'"
+        )
+    return chosen
+
+
+def _current_client() -> Any:
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        return distributed.Client.current()
+    except ValueError:  # there is none
+        return None
+
+
+def _kind(client: Any) -> Kind:
+    if isinstance(client, str):
+        if client.lower() in _NAMES:
+            return _NAMES[client.lower()]
+        if ":" in client:
+            return "client"
+        raise ValueError(
+            "client must be an address (tcp://host:8786) or one of 'threads', "
+            f"'processes', 'synchronous', got {client!r}"
+        )
+    distributed = sys.modules.get("distributed")
+    if distributed is None or not isinstance(client, distributed.Client):
+        raise TypeError(
+            f"client must be a distributed.Client or an address, got {client!r}"
+        )
+    return "client"
+
+
+@contextmanager
+def _opened(client: Any) -> Iterator[Any]:
+    """Give a client that can be used from here."""
+    if isinstance(client, str):
+        from distributed import Client
+
+        try:
+            made = Client(client, timeout=_CONNECT, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise ConnectionError(
+                f"client must be the address of a running scheduler, got {client!r}: "
+                f"{error}; `dask scheduler` starts one"
+            ) from error
+        with made:
+            yield made
+        return
+    if client.asynchronous:
+        raise ValueError(
+            f"client must be synchronous, got {client!r} in its own event loop; make "
+            "one with Client(address), or call this as "
+            "`await asyncio.to_thread(write_pyramid, ...)`"
+        )
+    if client.status != "running":
+        raise ValueError(f"client must be connected, got one that is {client.status}")
+    yield client
+
+
+def _members(client: Any) -> list[Member]:
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    members = [
+        Member(threads=worker["nthreads"], memory=worker["memory_limit"] or 0)
+        for worker in workers
+        if worker["nthreads"]
+    ]
+    if not members:
+        raise ValueError(
+            "client must have workers, got none; wait for them with "
+            "client.wait_for_workers(n)"
+        )
+    return members
+
+
+def portable(image: Image) -> Image:
+    """Return an image whose pixels can travel: an array in memory becomes a graph.
+
+    A reader of an array in memory would send all of it to every process.
+    """
+    if not getattr(image.reader, "in_memory", False):
+        return image
+    import dask.array as da
+
+    assert image.reader is not None  # a graph is not in memory
+    whole = tuple(slice(0, n) for n in image.shape)
+    pixels = image.reader.read(whole)
+    blocks = da.from_array(pixels, chunks=image.block_shape(), name=False)
+    return replace(image, reader=None, graph=blocks)

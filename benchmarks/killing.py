@@ -454,14 +454,17 @@ def kill_client(
     return this.end()
 
 
-def kill_itself(scene: Scene, rng: random.Random, mode: str = "a") -> Result:
+def kill_itself(
+    scene: Scene, rng: random.Random, mode: str = "a", *, at: int | None = None
+) -> Result:
     """Kill the process before some change of a file: while it creates or publishes."""
     this = Round(scene, f"client, at a change of a file, mode {mode}")
     if mode == "w":
         old_pyramid(scene, scene.target)
     # While it creates, while it runs units, and while it publishes and clears away.
-    at = rng.choice([rng.randrange(1, 80), rng.randrange(80, 4000), 4400])
-    at -= rng.randrange(300) if at == 4400 else 0
+    if at is None:
+        first, last = rng.choice([(1, 80), (80, 4000), (4000, 4400)])
+        at = rng.randrange(first, last)
     process = scene.start("write", mode, "threads", at=at)
     process.wait(_WAIT)
     this.struck(process.returncode != 0)

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _GROUP = ("zarr.json", ".zgroup")
-_METADATA = (".zmetadata", ".zattrs", *_GROUP)
+_METADATA = (*_GROUP, ".zattrs", ".zmetadata")
 
 # Attributes that a pyramid's writer owns; all others are somebody else's and stay.
 _OURS = ("multiscales", "omero", "image-label", "ome", KEY)
@@ -128,6 +128,9 @@ def _format(plan: PyramidPlan) -> Any:
 def _fill(group: Any, plan: PyramidPlan, codecs: Any) -> None:
     for level in plan.levels:
         if level.path in group:
+            if plan.version == "0.4":
+                # Its second object, before which a kill may have come.
+                group[level.path].update_attributes({})
             continue
         layout: dict[str, Any] = {"dimension_names": list(plan.axes)}
         if plan.version == "0.4":

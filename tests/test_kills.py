@@ -220,3 +220,29 @@ def test_every_unit_run_twice_at_a_time_gives_the_same_bytes(tmp_path, monkeypat
         tmp_path / "whole.zarr"
     )
     assert not os.path.lexists(tmp_path / "a.zarr" / ".dask-pyramid")
+
+
+def test_a_unit_that_outlives_its_run_writes_nothing_into_the_next(tmp_path):
+    from dask_pyramid import jobs, units
+    from dask_pyramid.store import ledger, targets
+
+    source, place = tmp_path / "in.tif", tmp_path / "a.zarr"
+    tifffile.imwrite(source, DATA)
+    dp.prepare_pyramid(source, place, scale_factors=[2], method="max")
+    target = targets.open_target(place, mode="a")
+    job = jobs.StoredJob.from_json(ledger.read_job(target))
+    task = units.Job(
+        plan=job.plan,
+        reader=dp.open_image(source).reader,
+        target=target,
+        fingerprint=job.fingerprint,
+    )
+    dp.prepare_pyramid(source, place, scale_factors=[2], method="min", mode="w")
+    before = killing.content(place)
+    with pytest.raises(OSError, match="which somebody has begun again"):
+        units.run_unit(task, job.plan.units[0])
+    assert {
+        name: data
+        for name, data in killing.content(place).items()
+        if "staging" not in name
+    } == before

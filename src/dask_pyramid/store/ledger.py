@@ -13,6 +13,7 @@ import numpy as np
 from dask_pyramid.receipts import ABSENT, Books, Receipt, object_grid, valid_units
 from dask_pyramid.store import objects
 from dask_pyramid.store.contents import JOB
+from dask_pyramid.store.locks import LockedError
 from dask_pyramid.store.writers import WORK
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from dask_pyramid.store.targets import Target
 
 __all__ = [
+    "check_current",
     "clear_traces",
     "clear_work",
     "has_traces",
@@ -64,6 +66,20 @@ def read_job(target: Target) -> dict[str, Any] | None:
     if not isinstance(job, dict):
         raise ValueError(f"{JOB} must hold an object, got {job!r:.100} in {target}")
     return job
+
+
+def check_current(target: Target, fingerprint: str) -> None:
+    """Raise `LockedError` if another job is written by now than a unit belongs to.
+
+    Units outlive the process that has sent them to a cluster; whoever starts again with
+    other parameters must not find their objects among the new ones.
+    """
+    found = objects.get(target.open(), JOB)
+    if found is not None and fingerprint and fingerprint.encode() not in found:
+        raise LockedError(
+            f"target must be written by one job, got {target}, which somebody has "
+            "begun again; this unit was not written"
+        )
 
 
 def put_receipt(target: Target, receipt: Receipt) -> None:

@@ -18,6 +18,7 @@ from dask_pyramid.jobs import StoredJob, differences, reopen
 from dask_pyramid.progress import progress_callback
 from dask_pyramid.provenance import KEY, read_provenance
 from dask_pyramid.receipts import Books, can_read
+from dask_pyramid.sources.identity import public_source
 from dask_pyramid.store import ledger, publication, targets
 from dask_pyramid.store.contents import read_attributes
 from dask_pyramid.store.locks import Lock
@@ -94,8 +95,7 @@ def write(order: Order, execution: Execution) -> None:
         books = ledger.load_books(order.target, job.plan, job.fingerprint)
         order = replace(order, job=job)
         _run(order, books, execution)
-        lock.check()
-        _publish(order, books)
+        _publish(order, books, lock)
 
 
 def prepare(order: Order, *, break_lock: bool = False) -> None:
@@ -178,8 +178,7 @@ def finish(target: Target, execution: Execution, *, limits: Mapping[str, Any]) -
                 "them with run_units (dask-pyramid units)"
             )
         _run(order, books, execution)
-        lock.check()
-        _publish(order, books)
+        _publish(order, books, lock)
 
 
 def _reordered(target: Target, limits: Mapping[str, Any]) -> Order:
@@ -299,8 +298,10 @@ def _ready(
     }
 
 
-def _publish(order: Order, books: Books) -> None:
+def _publish(order: Order, books: Books, lock: Lock) -> None:
     plan = order.job.plan
+    _check_source(order)
+    lock.check()
     attributes = group_attributes(
         order.image,
         plan,
@@ -310,6 +311,16 @@ def _publish(order: Order, books: Books) -> None:
     )
     kept = order.job.attributes
     publication.publish(order.target, plan, books, {**kept, **attributes})
+
+
+def _check_source(order: Order) -> None:
+    """Raise if files of the source have changed since the run began, or are gone."""
+    then, now = order.job.parameters["source"], public_source(order.image)
+    if now["kind"] == "file" and now != then:
+        raise OSError(
+            f"source must stay as it is while its pyramid is made, got another one: "
+            f"{differences(then, now)}; nothing is published, mode='w' starts again"
+        )
 
 
 def check_complete(order: Order, execution: Execution) -> None:

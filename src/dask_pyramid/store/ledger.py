@@ -69,12 +69,24 @@ def read_job(target: Target) -> dict[str, Any] | None:
 
 
 def check_current(target: Target, fingerprint: str) -> None:
-    """Raise `LockedError` if another job is written by now than a unit belongs to.
+    """Raise an error if the job that a unit belongs to is no longer what is written.
 
     Units outlive the process that has sent them to a cluster; whoever starts again with
     other parameters must not find their objects among the new ones.
+
+    Raises
+    ------
+    LockedError
+        If another job has begun.
+    FileNotFoundError
+        If nothing is left of it, as somebody has finished or removed it.
     """
     found = objects.get(target.open(), JOB)
+    if found is None and fingerprint and not has_traces(target):
+        raise FileNotFoundError(
+            f"target must stay while it is written, got {target}, which somebody has "
+            "finished or removed; this unit was not written"
+        )
     if found is not None and fingerprint and fingerprint.encode() not in found:
         raise LockedError(
             f"target must be written by one job, got {target}, which somebody has "

@@ -38,6 +38,10 @@ _ABANDONED_SECONDS = 300.0
 _SETTLE_SECONDS = 1.0
 
 
+# Tokens of the locks that this process holds.
+_held: set[str] = set()
+
+
 class LockedError(OSError):
     """Somebody else writes the pyramid."""
 
@@ -80,12 +84,13 @@ class Lock:
     def __enter__(self) -> Lock:
         if self._break:
             break_locks(self._store)
-        if not objects.put_new(self._store, self._key, self._content()):
-            self._take_over()
+        _held.add(self._token)
         try:
+            if not objects.put_new(self._store, self._key, self._content()):
+                self._take_over()
             self._check_others()
         except BaseException:
-            objects.delete(self._store, self._key)
+            self._give_up()
             raise
         threading.Thread(target=self._renew, daemon=True).start()
         return self
@@ -97,6 +102,10 @@ class Lock:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        _held.discard(self._token)
         try:
             if self._is_ours():
                 objects.delete(self._store, self._key)
@@ -193,6 +202,8 @@ def _owner(content: bytes | None) -> dict[str, Any]:
 
 def _is_gone(owner: dict[str, Any]) -> bool:
     if owner.get("machine") == _machine():
+        if owner["pid"] == os.getpid():  # what could not be removed is left by nobody
+            return owner["token"] not in _held
         return bool(_started(owner["pid"]) != owner["started"])
     alive = bool(time.time() - owner["renewed"] <= _ABANDONED_SECONDS)
     return not alive  # so that no number at all is long ago

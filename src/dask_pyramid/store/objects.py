@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,20 @@ def put(store: Any, key: str, data: bytes) -> None:
     from zarr.core.buffer.cpu import Buffer
     from zarr.core.sync import sync
 
-    sync(store.set(key, Buffer.from_bytes(data)))
+    with _named(store, key):
+        sync(store.set(key, Buffer.from_bytes(data)))
+
+
+@contextmanager
+def _named(store: Any, key: str) -> Iterator[None]:
+    """Name the object in an error of the system that does not: of a full disk, say."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        text = f"{error.strerror}: cannot write {key} of {store}"
+        raise OSError(error.errno, text) from error
 
 
 def put_all(store: Any, folder: str, contents: Mapping[str, bytes]) -> None:
@@ -119,7 +132,8 @@ def _create(store: Any, key: str, data: bytes) -> None:
 
     for attempt in range(_ATTEMPTS):
         try:
-            sync(store.set_if_not_exists(key, Buffer.from_bytes(data)))
+            with _named(store, key):
+                sync(store.set_if_not_exists(key, Buffer.from_bytes(data)))
         except FileNotFoundError:
             if attempt == _ATTEMPTS - 1:
                 raise

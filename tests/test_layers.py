@@ -23,7 +23,8 @@ ORDER = """
     sources.tiff_metadata sources.tiff sources.planes sources sources.stored
     existing sources.identity compression plan growth journal grey receipts jobs
     attributes graph
-    store.objects store.writers store.locks store.targets store.ledger
+    store.objects store.writers store.locks store.contents store.replacement
+    store.targets store.ledger
     store.publication store units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
@@ -101,6 +102,7 @@ ALLOWED = {
         "sources.stored",
         "sources.tiff",
         "sources.zarr_arrays",
+        "store.contents",
         "store.objects",
         "store.publication",
         "store.targets",

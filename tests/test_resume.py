@@ -70,7 +70,7 @@ def runs(monkeypatch):
         counted.append(unit.name)
         return real(job, unit)
 
-    monkeypatch.setattr("dask_pyramid.runner.run_unit", run)
+    monkeypatch.setattr("dask_pyramid.runner.tasks.run_unit", run)
     return counted
 
 
@@ -328,8 +328,10 @@ def test_units_and_finish_need_a_stored_plan(tmp_path, source):
             verb(tmp_path / "nothing.zarr")
     assert not (tmp_path / "nothing.zarr").exists()
     dp.write_pyramid(source, tmp_path / "a.zarr", **SMALL)
-    with pytest.raises(FileNotFoundError, match="stored plan must be"):
+    with pytest.raises(FileExistsError, match="which is complete"):
         dp.run_units(tmp_path / "a.zarr")
+    with pytest.raises(FileNotFoundError, match="stored plan must be"):
+        dp.finish_pyramid(tmp_path / "a.zarr")
 
 
 def test_a_stored_plan_is_read_back_as_it_was(source):

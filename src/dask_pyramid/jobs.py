@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import __version__
@@ -36,6 +36,8 @@ class StoredJob:
     """Levels, passes and units."""
     origin: Mapping[str, Any] | None
     """Path or URL of the source and the axes given for it; None for an array."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """Attributes of others that the group had before, and shall have again."""
 
     @property
     def fingerprint(self) -> str:
@@ -49,6 +51,7 @@ class StoredJob:
             "fingerprint": self.fingerprint,
             "parameters": self.parameters,
             "origin": self.origin,
+            "attributes": self.attributes,
             "plan": self.plan.to_json(),
         }
 
@@ -71,6 +74,7 @@ class StoredJob:
             parameters=parameters,
             plan=PyramidPlan.from_json(plan),
             origin=record.get("origin"),
+            attributes=record.get("attributes") or {},
         )
 
 

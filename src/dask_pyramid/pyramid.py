@@ -348,12 +348,12 @@ def write_pyramid(
             team=team,
             storage_options=storage_options,
         )
+        execution = writing.Execution(
+            progress=progress, break_lock=break_lock, retries=retries
+        )
         if order.target.state == "complete" and mode == "a":
-            writing.check_complete(order)
+            writing.check_complete(order, execution)
         else:
-            execution = writing.Execution(
-                progress=progress, break_lock=break_lock, retries=retries
-            )
             writing.write(order, execution)
     return stored_pyramid(order.target)
 

@@ -6,6 +6,7 @@ has left out because they hold nothing but the fill value: absent is not missing
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,7 @@ class Receipt:
                 grey=tuple(map(Grey.from_json, entry["grey"])),
                 channel=int(entry["channel"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"not a receipt: {error!r}") from error
 
 
@@ -148,9 +149,7 @@ class Books:
         """Whether each unit has a receipt that counts."""
         self.tallies = [Tally(object_grid(plan, k)) for k in range(len(plan.levels))]
         """Objects of each level."""
-        channel = plan.axes.index("c") if "c" in plan.axes else None
-        n_channels = 1 if channel is None else plan.levels[0].shape[channel]
-        self.grey = [Grey() for _ in range(n_channels)]
+        self.grey = [Grey() for _ in range(_channels(plan))]
         """Grey values of level 0 by channel."""
 
     def add(self, receipt: Receipt) -> None:
@@ -181,6 +180,10 @@ class Books:
             for number in np.flatnonzero(~self.done)
             if sweep is None or units[int(number)].sweep == sweep
         ]
+
+
+def _channels(plan: PyramidPlan) -> int:
+    return plan.levels[0].shape[plan.axes.index("c")] if "c" in plan.axes else 1
 
 
 def object_grid(plan: PyramidPlan, level: int) -> tuple[int, ...]:
@@ -233,6 +236,7 @@ def valid_units(
             receipt
             for receipt in receipts
             if plan.units[receipt.number].sweep == number
+            and _is_whole(plan, receipt)
             and _is_there(receipt, sizes)
             and can_read(plan, receipt.number, sound)
         ]
@@ -241,6 +245,30 @@ def valid_units(
                 sound[written.level][written.box] = True
         valid += good
     return valid
+
+
+def _is_whole(plan: PyramidPlan, receipt: Receipt) -> bool:
+    """Return whether a receipt names the objects of its unit, each once."""
+    if not 0 <= receipt.channel <= _channels(plan) - len(receipt.grey):
+        return False
+    named: dict[int, int] = {}
+    boxes = dict(plan.boxes(receipt.number))
+    for written in receipt.written:
+        box = boxes.get(written.level)
+        if box is None or {len(written.first), len(written.shape)} != {len(box)}:
+            return False
+        inside = all(
+            own.start <= part.start < part.stop <= own.stop
+            for own, part in zip(box, written.box, strict=True)
+        )
+        count = math.prod(written.shape)
+        if not inside or {len(written.sizes), len(written.crc32)} != {count}:
+            return False
+        named[written.level] = named.get(written.level, 0) + count
+    return named == {
+        level: math.prod(part.stop - part.start for part in box)
+        for level, box in boxes.items()
+    }
 
 
 def _is_there(receipt: Receipt, sizes: Sequence[np.ndarray[Any, Any]]) -> bool:

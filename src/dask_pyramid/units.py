@@ -21,7 +21,7 @@ from dask_pyramid.image import DirectReader, Reader, Region
 from dask_pyramid.kernels import has_compiled, reduce_block
 from dask_pyramid.receipts import Receipt, Written
 from dask_pyramid.schedule import Move, capacities, stream
-from dask_pyramid.store.ledger import put_receipt
+from dask_pyramid.store.ledger import check_current, put_receipt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,6 +93,7 @@ def run_unit(job: Job, unit: Unit) -> Receipt:
             grey=tuple(run.grey),
             channel=run.first_channel,
         )
+        check_current(job.target, job.fingerprint)
         put_receipt(job.target, receipt)
     except Exception as error:
         error.add_note(unit_text(job.plan, unit))
@@ -288,6 +289,8 @@ class _Run:
         return max(1, KERNEL_BYTES // (voxels * 8 * _GENERIC_COPIES))
 
     def _write(self, move: Move) -> int:
+        if not self.written:
+            check_current(self.job.target, self.job.fingerprint)
         level = self.sweep.levels[move.lane]
         own = self.owns[move.lane]
         axis = self.sweep.axis

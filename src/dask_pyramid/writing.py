@@ -18,7 +18,9 @@ from dask_pyramid.jobs import StoredJob, differences, reopen
 from dask_pyramid.progress import progress_callback
 from dask_pyramid.provenance import KEY, read_provenance
 from dask_pyramid.receipts import Books, can_read
+from dask_pyramid.sources.identity import public_source
 from dask_pyramid.store import ledger, publication, targets
+from dask_pyramid.store.contents import read_attributes
 from dask_pyramid.store.locks import Lock
 from dask_pyramid.units import Job
 
@@ -93,8 +95,7 @@ def write(order: Order, execution: Execution) -> None:
         books = ledger.load_books(order.target, job.plan, job.fingerprint)
         order = replace(order, job=job)
         _run(order, books, execution)
-        lock.check()
-        _publish(order, books)
+        _publish(order, books, lock)
 
 
 def prepare(order: Order, *, break_lock: bool = False) -> None:
@@ -135,11 +136,16 @@ def run_share(
     int
         Units of the share that wait for those of others.
     """
+    if target.state == "complete":
+        raise FileExistsError(
+            f"target must have units to be run, got {target}, which is complete"
+        )
     order = _reordered(target, limits)
     plan = order.job.plan
     index, count = share
     mine = range(index, plan.n_tasks, count)
     with _locked(target, execution, shared=True):
+        targets.reopened(target)
         for sweep in range(len(plan.passes)):
             books = ledger.load_books(target, plan, order.job.fingerprint)
             ready = _ready(plan, books, sweep, mine)
@@ -157,7 +163,11 @@ def finish(target: Target, execution: Execution, *, limits: Mapping[str, Any]) -
     """
     order = _reordered(target, limits)
     plan = order.job.plan
+    if target.state == "complete":
+        check_complete(order, execution)  # killed after it was published
+        return
     with _locked(target, execution) as lock:
+        targets.reopened(target)
         books = ledger.load_books(target, plan, order.job.fingerprint)
         missing = books.missing(sweep=0)
         if missing:
@@ -168,8 +178,7 @@ def finish(target: Target, execution: Execution, *, limits: Mapping[str, Any]) -
                 "them with run_units (dask-pyramid units)"
             )
         _run(order, books, execution)
-        lock.check()
-        _publish(order, books)
+        _publish(order, books, lock)
 
 
 def _reordered(target: Target, limits: Mapping[str, Any]) -> Order:
@@ -211,19 +220,24 @@ def _stored(target: Target) -> StoredJob:
 
 def _begin(order: Order) -> StoredJob:
     """Create what is not there; return the job with the units that are stored."""
-    job, target = order.job, order.target
+    job, target = order.job, targets.reopened(order.target)
     if target.state == "unfinished":
         found = _stored(target)
         _check_same(found, job, target)
         # A plan of today might cut units otherwise: other memory, other workers.
         plan = found.plan.limited(order.team.crew)
         _log.info("going on with %s", target)
-        publication.create(target, plan, order.compressors, attributes={})
-        return replace(found, plan=plan)
-    others = publication.foreign_attributes(target)
-    publication.wipe(target)
-    ledger.put_job(target, job.to_json())
-    publication.create(target, job.plan, order.compressors, attributes=others)
+        job = replace(found, plan=plan)
+    else:
+        job = replace(job, attributes=publication.foreign_attributes(target))
+        if target.state == "empty":
+            # What a run of another job has left must not be taken for one of this.
+            publication.unpublish(target)
+        ledger.put_job(target, job.to_json())
+        publication.unpublish(target)
+    if not publication.is_created(target):
+        publication.wipe(target)
+    publication.create(target, job.plan, order.compressors, attributes=job.attributes)
     return job
 
 
@@ -284,8 +298,10 @@ def _ready(
     }
 
 
-def _publish(order: Order, books: Books) -> None:
+def _publish(order: Order, books: Books, lock: Lock) -> None:
     plan = order.job.plan
+    _check_source(order)
+    lock.check()
     attributes = group_attributes(
         order.image,
         plan,
@@ -293,10 +309,21 @@ def _publish(order: Order, books: Books) -> None:
         tallies=books.tallies,
         grey=books.grey,
     )
-    publication.publish(order.target, plan, books, attributes)
+    kept = order.job.attributes
+    publication.publish(order.target, plan, books, {**kept, **attributes})
 
 
-def check_complete(order: Order) -> None:
+def _check_source(order: Order) -> None:
+    """Raise if files of the source have changed since the run began, or are gone."""
+    then, now = order.job.parameters["source"], public_source(order.image)
+    if now["kind"] == "file" and now != then:
+        raise OSError(
+            f"source must stay as it is while its pyramid is made, got another one: "
+            f"{differences(then, now)}; nothing is published, mode='w' starts again"
+        )
+
+
+def check_complete(order: Order, execution: Execution) -> None:
     """Check that a complete pyramid is what a job would write, and clean up after it.
 
     Raises
@@ -310,7 +337,7 @@ def check_complete(order: Order) -> None:
         If the source is an array, whose values a finished pyramid does not know.
     """
     image, job, target = order.image, order.job, order.target
-    attributes = targets.read_attributes(target.open())
+    attributes = read_attributes(target.open())
     record = read_provenance(attributes)
     if record is None:
         raise FileExistsError(
@@ -331,10 +358,11 @@ def check_complete(order: Order) -> None:
             f"mode 'a' must go on with the same job, got {target}, which is complete "
             f"and differs: {found}; mode='w' replaces it"
         )
-    left = ledger.read_job(target)
-    if left is not None and left.get("fingerprint") == job.fingerprint:
-        with _locked(target, Execution()):  # killed after it was published
-            ledger.clear_work(target)
+    if ledger.has_traces(target):  # of a run that was killed after it was published
+        with _locked(target, execution):
+            left = ledger.read_job(target)
+            if left is not None and left.get("fingerprint") == job.fingerprint:
+                ledger.clear_work(target)
     if wanted[KEY]["source"]["kind"] == "array":
         warnings.warn(
             f"{target} is complete; whether it holds this array is not checked",

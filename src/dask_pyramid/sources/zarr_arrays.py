@@ -271,6 +271,7 @@ class ZarrReader:
             block = self._open()[region]
         except errors as error:
             raise self._failure(region, error) from error
+        self._check_there(region)
         return np.asarray(block).astype(self._dtype, copy=False)
 
     def read_into(self, region: Region, out: np.ndarray[Any, Any]) -> None:
@@ -294,6 +295,13 @@ class ZarrReader:
             array.get_basic_selection(region, out=buffer)
         except errors as error:
             raise self._failure(region, error) from error
+        self._check_there(region)
+
+    def _check_there(self, region: Region) -> None:
+        """Refuse what was read of an array that is gone: nothing but the fill value."""
+        if self._stamp is not None and self._fingerprint() is None:
+            gone = FileNotFoundError("the array was removed while it was read")
+            raise self._failure(region, gone) from gone
 
     def _failure(self, region: Region, error: Exception) -> OSError:
         text = f"cannot read {region_text(region)} of {self._where()}: {reason(error)}"

@@ -24,7 +24,8 @@ from dask_pyramid.receipts import (
 )
 from dask_pyramid.sources.zarr_arrays import open_zarr_array
 from dask_pyramid.store import objects
-from dask_pyramid.store.targets import JOB, Target
+from dask_pyramid.store.contents import JOB
+from dask_pyramid.store.locks import LockedError
 from dask_pyramid.store.writers import WORK
 
 if TYPE_CHECKING:
@@ -34,10 +35,14 @@ if TYPE_CHECKING:
     from dask_pyramid.passes import Part
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.provenance import Tally
+    from dask_pyramid.store.targets import Target
 
 __all__ = [
+    "check_current",
     "clear_receipts",
+    "clear_traces",
     "clear_work",
+    "has_traces",
     "load_books",
     "object_sizes",
     "object_sums",
@@ -105,6 +110,32 @@ def read_journal(target: Target) -> Journal | None:
 def clear_receipts(target: Target) -> None:
     """Remove all receipts: what they say does not count any more."""
     objects.delete_all(target.open(), _RECEIPTS)
+
+
+def check_current(target: Target, fingerprint: str) -> None:
+    """Raise an error if the job that a unit belongs to is no longer what is written.
+
+    Units outlive the process that has sent them to a cluster; whoever starts again with
+    other parameters must not find their objects among the new ones.
+
+    Raises
+    ------
+    LockedError
+        If another job has begun.
+    FileNotFoundError
+        If nothing is left of it, as somebody has finished or removed it.
+    """
+    found = objects.get(target.open(), JOB)
+    if found is None and fingerprint and not has_traces(target):
+        raise FileNotFoundError(
+            f"target must stay while it is written, got {target}, which somebody has "
+            "finished or removed; this unit was not written"
+        )
+    if found is not None and fingerprint and fingerprint.encode() not in found:
+        raise LockedError(
+            f"target must be written by one job, got {target}, which somebody has "
+            "begun again; this unit was not written"
+        )
 
 
 def put_receipt(target: Target, receipt: Receipt) -> None:
@@ -250,8 +281,22 @@ def recount(target: Target, plan: PyramidPlan, region: Part, tally: Tally) -> No
     tally.bytes = int(sizes[sizes != ABSENT].sum())
 
 
+def has_traces(target: Target) -> bool:
+    """Return whether anything is left beside the levels, were it an empty folder."""
+    if target.local:
+        return Path(target.root, WORK).exists()
+    return any(True for _ in objects.list_sizes(target.open(), WORK))
+
+
 def clear_work(target: Target) -> None:
     """Remove all that a run has left beside the levels, but its lock."""
+    clear_traces(target)
+    objects.delete(target.open(), JOB)
+    objects.delete(target.open(), _JOURNAL)
+
+
+def clear_traces(target: Target) -> None:
+    """Remove receipts and what kills have left, but the plan and the lock."""
     store = target.open()
     if target.local:
         root = Path(target.root)
@@ -263,5 +308,3 @@ def clear_work(target: Target) -> None:
                 partial.unlink(missing_ok=True)
     else:
         objects.delete_all(store, _RECEIPTS)
-    objects.delete(store, JOB)
-    objects.delete(store, _JOURNAL)

@@ -14,7 +14,6 @@ import socket
 import threading
 import time
 import uuid
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +36,10 @@ _BEAT_SECONDS = 15.0
 _ABANDONED_SECONDS = 300.0
 # Whoever takes an abandoned lock looks again after this time.
 _SETTLE_SECONDS = 1.0
+
+
+# Tokens of the locks that this process holds.
+_held: set[str] = set()
 
 
 class LockedError(OSError):
@@ -81,12 +84,13 @@ class Lock:
     def __enter__(self) -> Lock:
         if self._break:
             break_locks(self._store)
-        if not objects.put_new(self._store, self._key, self._content()):
-            self._take_over()
+        _held.add(self._token)
         try:
+            if not objects.put_new(self._store, self._key, self._content()):
+                self._take_over()
             self._check_others()
         except BaseException:
-            objects.delete(self._store, self._key)
+            self._give_up()
             raise
         threading.Thread(target=self._renew, daemon=True).start()
         return self
@@ -98,6 +102,10 @@ class Lock:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        _held.discard(self._token)
         try:
             if self._is_ours():
                 objects.delete(self._store, self._key)
@@ -135,7 +143,7 @@ class Lock:
         if found is not None and not _is_gone(owner):
             raise LockedError(_message(self._place, owner))
         _log.info("the lock of %s is taken from %s", self._place, _named(owner))
-        if objects.get(self._store, self._key) == found:
+        if found is not None and objects.get(self._store, self._key) == found:
             objects.delete(self._store, self._key)
         if objects.put_new(self._store, self._key, self._content()):
             time.sleep(_SETTLE_SECONDS)
@@ -185,17 +193,20 @@ def _owner(content: bytes | None) -> dict[str, Any]:
             "machine": str(found["machine"]),
             "host": str(found["host"]),
             "pid": int(found["pid"]),
-            "started": found["started"],
+            "started": str(found["started"]),
             "renewed": float(found["renewed"]),
         }
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return {"renewed": 0.0}
 
 
 def _is_gone(owner: dict[str, Any]) -> bool:
     if owner.get("machine") == _machine():
+        if owner["pid"] == os.getpid():  # what could not be removed is left by nobody
+            return owner["token"] not in _held
         return bool(_started(owner["pid"]) != owner["started"])
-    return bool(time.time() - owner["renewed"] > _ABANDONED_SECONDS)
+    alive = bool(time.time() - owner["renewed"] <= _ABANDONED_SECONDS)
+    return not alive  # so that no number at all is long ago
 
 
 def _named(owner: dict[str, Any]) -> str:
@@ -214,20 +225,31 @@ def _message(place: str, owner: dict[str, Any]) -> str:
 @lru_cache(maxsize=1)
 def _machine() -> str:
     """Return what tells this machine, since its start, and its processes, apart."""
-    parts = [socket.gethostname(), f"{uuid.getnode():x}"]
-    with suppress(OSError):  # not Linux
+    parts = [socket.gethostname()]
+    try:
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    except OSError:  # not Linux
+        parts.append(f"{uuid.getnode():x}")
     return "/".join(parts)
 
 
-def _started(pid: int) -> float | None:
-    """Return when a process was started, or None if there is none or it is dead."""
+def _started(pid: int) -> str | None:
+    """Return what tells a process from others of its number; None if it is dead.
+
+    The time of its start would do but where the clock is corrected: on Linux psutil
+    adds the time of the boot, which moves with the clock, to the ticks since then.
+    """
     import psutil
 
     try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]
+    except (OSError, IndexError):
+        pass  # no such process, or not Linux
+    try:
         process = psutil.Process(pid)
         dead = process.status() == psutil.STATUS_ZOMBIE
-        return None if dead else float(process.create_time())
-    except psutil.Error:
+        return None if dead else str(process.create_time())
+    except (psutil.Error, ValueError):
         return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,11 @@ _PUTS_AT_A_TIME = 16
 # What a file system answers that has no hard links, by which zarr creates exclusively.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
+_ATTEMPTS = 5
+
+# Between asking whether an object is there and putting it lies far less.
+_SETTLE_SECONDS = 1.0
+
 
 def get(store: Any, key: str) -> bytes | None:
     """Return the content of an object, or None if there is none."""
@@ -48,7 +54,20 @@ def put(store: Any, key: str, data: bytes) -> None:
     from zarr.core.buffer.cpu import Buffer
     from zarr.core.sync import sync
 
-    sync(store.set(key, Buffer.from_bytes(data)))
+    with _named(store, key):
+        sync(store.set(key, Buffer.from_bytes(data)))
+
+
+@contextmanager
+def _named(store: Any, key: str) -> Iterator[None]:
+    """Name the object in an error of the system that does not: of a full disk, say."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        text = f"{error.strerror}: cannot write {key} of {store}"
+        raise OSError(error.errno, text) from error
 
 
 def put_all(store: Any, folder: str, contents: Mapping[str, bytes]) -> None:
@@ -96,21 +115,37 @@ def put_new(store: Any, key: str, data: bytes) -> bool:
     -----
     The answer comes from reading back: a client that repeats a put whose answer was
     lost is told that the object exists, which is its own. A store that cannot create
-    exclusively (fsspec) is asked first, which leaves a moment for a second writer.
+    exclusively (fsspec) is asked first; there the last of several wins, which is why
+    reading back waits until they all have put.
     """
+    from zarr.abc.store import Store
+
+    _create(store, key, data)
+    if type(store).set_if_not_exists is Store.set_if_not_exists:
+        time.sleep(_SETTLE_SECONDS)
+    return get(store, key) == data
+
+
+def _create(store: Any, key: str, data: bytes) -> None:
     from zarr.core.buffer.cpu import Buffer
     from zarr.core.sync import sync
 
-    try:
-        sync(store.set_if_not_exists(key, Buffer.from_bytes(data)))
-    except NotImplementedError:
-        if get(store, key) is None:
-            put(store, key, data)
-    except OSError as error:
-        if error.errno not in _NO_LINKS or not hasattr(store, "root"):
-            raise
-        _create_file(Path(store.root, key), data)
-    return get(store, key) == data
+    for attempt in range(_ATTEMPTS):
+        try:
+            with _named(store, key):
+                sync(store.set_if_not_exists(key, Buffer.from_bytes(data)))
+        except FileNotFoundError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            continue  # somebody has just removed the folder, as it was empty
+        except NotImplementedError:
+            if get(store, key) is None:
+                put(store, key, data)
+        except OSError as error:
+            if error.errno not in _NO_LINKS or not hasattr(store, "root"):
+                raise
+            _create_file(Path(store.root, key), data)
+        return
 
 
 def _create_file(path: Path, data: bytes) -> None:

@@ -14,26 +14,33 @@ from dask_pyramid.compression import find_codecs
 from dask_pyramid.provenance import KEY, unfinished
 from dask_pyramid.receipts import ABSENT, Books
 from dask_pyramid.store import objects
-from dask_pyramid.store.ledger import clear_work, object_sizes
-from dask_pyramid.store.targets import Target, read_attributes, swap
+from dask_pyramid.store.contents import read_attributes
+from dask_pyramid.store.ledger import clear_traces, clear_work, object_sizes
+from dask_pyramid.store.replacement import swap
 from dask_pyramid.store.writers import with_shape
 from dask_pyramid.stores import open_store
 
 if TYPE_CHECKING:
     from dask_pyramid.levels import Level
     from dask_pyramid.plan import PyramidPlan
+    from dask_pyramid.store.targets import Target
 
 __all__ = [
     "codecs_json",
     "create",
     "create_levels",
     "foreign_attributes",
+    "is_created",
     "publish",
     "put_attributes",
     "put_extent",
     "remove_levels",
+    "unpublish",
     "wipe",
 ]
+
+_GROUP = ("zarr.json", ".zgroup")
+_METADATA = (*_GROUP, ".zattrs", ".zmetadata")
 
 # Attributes that a pyramid's writer owns; all others are somebody else's and stay.
 _OURS = ("multiscales", "omero", "image-label", "ome", KEY)
@@ -128,6 +135,9 @@ def _format(plan: PyramidPlan) -> Any:
 def _fill(group: Any, plan: PyramidPlan, codecs: Any) -> None:
     for level in plan.levels:
         if level.path in group:
+            if plan.version == "0.4":
+                # Its second object, before which a kill may have come.
+                group[level.path].update_attributes({})
             continue
         layout: dict[str, Any] = {"dimension_names": list(plan.axes)}
         if plan.version == "0.4":
@@ -206,24 +216,34 @@ def foreign_attributes(target: Target) -> dict[str, Any]:
     }
 
 
-def wipe(target: Target) -> None:
-    """Remove what is at the place that is written, metadata first, but for the lock.
+def is_created(target: Target) -> bool:
+    """Return whether there is a group: what was there before it is wiped."""
+    store = target.open()
+    return any(objects.get(store, name) is not None for name in _GROUP)
 
-    `open_target` has made sure that it is a pyramid and nothing else.
+
+def unpublish(target: Target) -> None:
+    """Remove the metadata of the group: what is left is no pyramid."""
+    if not target.local or Path(target.root).exists():
+        for name in _METADATA:
+            objects.delete(target.open(), name)
+
+
+def wipe(target: Target) -> None:
+    """Remove what is at the place that is written, but for the plan and the lock.
+
+    `open_target` has made sure that it is a pyramid and nothing else. The metadata go
+    first: as long as there is no group, a run that was killed here wipes again.
     """
+    unpublish(target)
+    clear_traces(target)
     if target.local:
         root = Path(target.root)
-        for name in ("zarr.json", ".zattrs", ".zgroup"):
-            (root / name).unlink(missing_ok=True)
-        clear_work(target)
         for entry in root.glob("*"):
             if entry.is_dir() and not entry.name.startswith("."):
                 shutil.rmtree(entry)
         return
     store = target.open()
-    for name in ("zarr.json", ".zattrs", ".zgroup"):
-        objects.delete(store, name)
-    clear_work(target)
     roots = {key.split("/")[0] for key, _ in objects.list_sizes(store, "")}
     for name in roots:
         if not name.startswith("."):

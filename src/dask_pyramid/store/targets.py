@@ -7,48 +7,38 @@ is refused.
 from __future__ import annotations
 
 import os
-import shutil
-import time
 import uuid
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.credentials import address_of
 from dask_pyramid.locations import is_url, local_path, public_url
-from dask_pyramid.metadata import parse_multiscales
 from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources.opened import ProcessCache
 from dask_pyramid.sources.zarr_arrays import ZarrReader
 from dask_pyramid.store import objects
-from dask_pyramid.store.writers import WORK, LevelWriter
+from dask_pyramid.store.contents import foreign_names, read_attributes, state_of
+from dask_pyramid.store.replacement import beside, settle
+from dask_pyramid.store.writers import LevelWriter
 from dask_pyramid.store_options import StoreOptions
 from dask_pyramid.stores import open_store, store_place
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dask_pyramid.levels import Level
 
 __all__ = [
-    "JOB",
     "Target",
-    "has_job",
     "open_existing",
     "open_group",
     "open_target",
-    "read_attributes",
     "release",
-    "settle_replacement",
-    "swap",
+    "reopened",
 ]
 
-JOB = f"{WORK}/job.json"
-"""Object that holds the stored plan of a run."""
-
 _MODES = ("w-", "a", "w")
-
-# Between the two renames of a swap lies far less.
-_SWAP_SECONDS = 0.5
 
 # What a process holds open of the targets that it writes.
 _stores: ProcessCache[Any] = ProcessCache(64)
@@ -71,6 +61,8 @@ class Target:
     (a pyramid that readers can open)."""
     replaces: bool = False
     """Whether a local pyramid of this name is replaced when the new one is complete."""
+    mode: str = "w-"
+    """What `open_target` was asked for."""
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Which writing of the target this is: what a process keeps open of one run, whose
     folders may be gone, must not serve another."""
@@ -84,7 +76,7 @@ class Target:
     def root(self) -> str:
         """Path or URL that is written."""
         return (
-            str(_beside(self.location, "replacement"))
+            str(beside(self.location, "replacement"))
             if self.replaces
             else (self.location)
         )
@@ -125,12 +117,6 @@ class Target:
             if is_url(self.location)
             else (self.location or str(self.store))
         )
-
-
-def _beside(location: str, purpose: str) -> Path:
-    """Return the folder beside a local target that serves its replacement."""
-    path = Path(location)
-    return path.with_name(f".{path.name}.{purpose}")
 
 
 def release(target: Target) -> None:
@@ -178,6 +164,13 @@ def open_target(
     """
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
+    found = _opened(target, mode, sources=sources, options=options)
+    return replace(found, mode=mode)
+
+
+def _opened(
+    target: Any, mode: str, *, sources: Sequence[str], options: StoreOptions | None
+) -> Target:
     if not isinstance(target, str | os.PathLike):
         return _open_store_object(target, mode, sources)
     text = local_path(os.fspath(target))
@@ -262,9 +255,29 @@ def _existing_place(
         return Target(location=text.rstrip("/"), options=options)
     location = os.path.realpath(text)
     _check_apart(location, sources)
-    settle_replacement(Path(location))
+    settle(Path(location))
     _refuse_links(Path(location))
     return Target(location=location)
+
+
+def reopened(target: Target) -> Target:
+    """Look again at a target, whose lock is held by now.
+
+    Raises
+    ------
+    OSError
+        If another process has written it since it was opened.
+    """
+    place = target.store if target.store is not None else target.location
+    found = _opened(place, target.mode, sources=(), options=target.options)
+    again = replace(found, mode=target.mode, run=target.run)
+    if again != target:
+        raise OSError(
+            f"target must stay as it is while a run begins, got {target}, which was "
+            f"{target.state} and is {again.state} now; another process has written "
+            "it, look at it before you start again"
+        )
+    return target
 
 
 def _check_apart(target: str, sources: Sequence[str]) -> None:
@@ -291,7 +304,7 @@ def _whole_image(source: str) -> str:
         return source
     folder = Path(source).parent
     while (folder / "zarr.json").exists() or (folder / ".zgroup").exists():
-        if _state_of(open_store(str(folder))) in ("complete", "unfinished"):
+        if state_of(open_store(str(folder))) in ("complete", "unfinished"):
             return str(folder)
         folder = folder.parent
     return source
@@ -303,56 +316,19 @@ def _open_folder(path: Path, mode: str) -> Target:
         parent = parent.parent
     if not parent.is_dir():
         raise ValueError(f"target must lie in a folder, got {str(path)!r} in a file")
-    settle_replacement(path)
+    settle(path)
     if path.exists() and not path.is_dir():
         raise FileExistsError(
             f"target must be a new place or a pyramid, got {str(path)!r}, a file"
         )
     _refuse_links(path)
     target = _found(Target(location=str(path)), mode, open_store(str(path)))
-    if target.state == "complete" and _beside(target.location, "replacement").exists():
+    if target.state == "complete" and beside(target.location, "replacement").exists():
         # An interrupted replacement: "w" starts it again, "a" goes on with it.
         target = replace(target, replaces=True)
-        state = _state_of(open_store(target.root))
+        state = state_of(open_store(target.root))
         return replace(target, state="empty" if mode == "w" else state)
     return replace(target, replaces=mode == "w" and target.state == "complete")
-
-
-def settle_replacement(path: Path) -> None:
-    """End a replacement that was interrupted while it was put into its place.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The pyramid that was replaced; the old one is put back if the new one is not
-        complete.
-    """
-    aside = _beside(str(path), "replaced")
-    new = _beside(str(path), "replacement")
-    if not aside.exists() and not new.exists():
-        return
-    if not path.exists() and aside.exists():
-        time.sleep(_SWAP_SECONDS)  # its owner may be between two renames
-    complete = new.exists() and _state_of(open_store(str(new))) == "complete"
-    if not path.exists() and aside.exists():
-        (new if complete else aside).rename(path)
-    elif path.exists() and complete:
-        swap(new, path)
-    if path.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def swap(new: Path, old: Path) -> None:
-    """Put a complete pyramid where the old one is; the old one goes last."""
-    aside = _beside(str(old), "replaced")
-    shutil.rmtree(aside, ignore_errors=True)
-    old.rename(aside)
-    try:
-        new.rename(old)
-    except BaseException:
-        aside.rename(old)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _refuse_links(path: Path) -> None:
@@ -385,7 +361,7 @@ def _open_store_object(store: Any, mode: str, sources: Sequence[str]) -> Target:
     from zarr.storage import LocalStore
 
     if isinstance(store, LocalStore):
-        return open_target(store.root, mode=mode, sources=sources)
+        return _opened(str(store.root), mode, sources=sources, options=None)
     return _found(_store_object(store, sources), mode, store)
 
 
@@ -414,7 +390,7 @@ def _store_object(store: Any, sources: Sequence[str]) -> Target:
 
 def _found(target: Target, mode: str, store: Any) -> Target:
     """Return the target with what is there; refuse what the mode does not allow for."""
-    state = _state_of(store)
+    state = state_of(store)
     if state == "empty":
         return target
     if state == "foreign":
@@ -430,7 +406,7 @@ def _found(target: Target, mode: str, store: Any) -> Target:
                 "starts again"
             )
         raise FileExistsError(f"target must not exist, got {str(target)!r}; {way}")
-    others = sorted(_foreign(store)) if mode == "w" else []
+    others = sorted(foreign_names(store)) if mode == "w" else []
     if others:
         raise FileExistsError(
             f"target must hold nothing but a pyramid to be replaced, got "
@@ -440,61 +416,3 @@ def _found(target: Target, mode: str, store: Any) -> Target:
     if mode == "w" and state == "unfinished":
         state = "empty"  # what a run has left is wiped
     return replace(target, state=state)
-
-
-def _names(store: Any) -> set[str]:
-    """Return what lies at the root of a store."""
-    from zarr.core.sync import sync
-
-    async def collect() -> set[str]:
-        return {name.rstrip("/").split("/")[0] async for name in store.list_dir("")}
-
-    return set(sync(collect()))
-
-
-def _state_of(store: Any) -> str:
-    """Return "empty", "unfinished", "complete" or "foreign"."""
-    if not _names(store) - {WORK}:
-        return "unfinished" if has_job(store) else "empty"
-    attributes = read_attributes(store)
-    ome = attributes.get("ome", {})
-    if is_unfinished(attributes):
-        return "unfinished"
-    if "multiscales" in attributes or (
-        isinstance(ome, Mapping) and "multiscales" in ome
-    ):
-        return "complete"
-    return "unfinished" if has_job(store) else "foreign"
-
-
-def has_job(store: Any) -> bool:
-    """Return whether a run has left its plan, and is not finished."""
-    return objects.get(store, JOB) is not None
-
-
-def read_attributes(store: Any) -> dict[str, Any]:
-    """Return the attributes of the group at the root; empty if there is none."""
-    import zarr
-    from zarr.errors import ContainsArrayError, GroupNotFoundError
-
-    try:
-        attributes = zarr.open_group(store, mode="r").attrs.asdict()
-    except (
-        GroupNotFoundError,
-        ContainsArrayError,
-        FileNotFoundError,
-        NotADirectoryError,
-        ValueError,
-    ):
-        return {}
-    return dict(attributes)
-
-
-def _foreign(store: Any) -> set[str]:
-    """Return what lies in a pyramid beside its levels and metadata."""
-    names = {name for name in _names(store) if not name.startswith(".")}
-    attributes = read_attributes(store)
-    if "multiscales" not in attributes and "ome" not in attributes:
-        return {name for name in names - {"zarr.json"} if not name.isdigit()}
-    levels = parse_multiscales(attributes).datasets
-    return names - {"zarr.json"} - {level.path.split("/")[0] for level in levels}

@@ -7,6 +7,7 @@ each object, and nothing is read.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -17,14 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-import numpy as np
-
 from dask_pyramid.receipts import ABSENT, Written
+from dask_pyramid.sources.opened import reason, region_text
 from dask_pyramid.sources.zarr_arrays import open_zarr_array
 from dask_pyramid.store import objects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
 
     from dask_pyramid.image import Region
     from dask_pyramid.levels import Level
@@ -50,7 +52,7 @@ class LevelWriter:
     """
 
     def __init__(self, target: Target, level: Level) -> None:
-        self._number = level.number
+        self._number, self._target = level.number, str(target)
         self._sink: _Folder | _Puts
         if target.local:
             self._sink = _Folder(Path(target.root), level)
@@ -85,13 +87,19 @@ class LevelWriter:
             range(part.start // extent, -(-part.stop // extent))
             for part, extent in zip(region, extents, strict=True)
         ]
-        keys = [
-            self._array.metadata.encode_chunk_key(
-                tuple(r.start + i for r, i in zip(grid, at, strict=True))
-            )
-            for at in np.ndindex(*map(len, grid))
-        ]
+        indices = list(itertools.product(*grid))
+        keys = [self._array.metadata.encode_chunk_key(index) for index in indices]
         stored = self._sink.write(region, values, keys)
+        for index, key, (size, _) in zip(indices, keys, stored, strict=True):
+            part = tuple(
+                slice(max(0, i * extent - r.start), (i + 1) * extent - r.start)
+                for i, extent, r in zip(index, extents, region, strict=True)
+            )
+            if size == ABSENT and values[part].any():
+                raise FileNotFoundError(
+                    f"target must stay while it is written, got {self._target}, of "
+                    f"which somebody has removed {self._number}/{key}"
+                )
         return Written(
             level=self._number,
             first=tuple(r.start for r in grid),
@@ -119,7 +127,6 @@ class _Folder:
     """A level of a local store."""
 
     def __init__(self, root: Path, level: Level) -> None:
-        self._root = root
         self._final = root / level.path
         self._staging = root / WORK / f"staging-{uuid.uuid4().hex}" / level.path
         self._staging.mkdir(parents=True)
@@ -133,7 +140,12 @@ class _Folder:
     def write(
         self, region: Region, values: np.ndarray[Any, Any], keys: Sequence[str]
     ) -> list[tuple[int, int]]:
-        self.array[region] = values
+        try:
+            self.array[region] = values
+        except (OSError, RuntimeError) as error:  # the second is what zarrs raises
+            raise OSError(
+                f"cannot write {region_text(region)} of {self._final}: {reason(error)}"
+            ) from error
         return [self._publish(key) for key in keys]
 
     def _publish(self, key: str) -> tuple[int, int]:
@@ -153,9 +165,9 @@ class _Folder:
         """Make a folder, once; refuse one that leads out of the target."""
         if folder in self._folders:
             return
-        if not self._root.exists():
+        if not self._final.exists():
             raise FileNotFoundError(
-                f"target must stay while it is written, got {str(self._root)!r}, "
+                f"target must stay while it is written, got {str(self._final)!r}, "
                 "which somebody has removed"
             )
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,81 @@
+"""What lies at a place: nothing, a pyramid, an unfinished one, or something else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dask_pyramid.metadata import parse_multiscales
+from dask_pyramid.provenance import is_unfinished
+from dask_pyramid.store import objects
+from dask_pyramid.store.writers import WORK
+
+__all__ = ["JOB", "foreign_names", "has_job", "read_attributes", "state_of"]
+
+JOB = f"{WORK}/job.json"
+"""Object that holds the stored plan of a run."""
+
+# What may stand at the root of a pyramid beside its levels; the last is of macOS.
+_ROOT = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata", WORK, ".DS_Store")
+
+
+def _names(store: Any) -> set[str]:
+    """Return what lies at the root of a store."""
+    from zarr.core.sync import sync
+
+    async def collect() -> set[str]:
+        return {name.rstrip("/").split("/")[0] async for name in store.list_dir("")}
+
+    return set(sync(collect()))
+
+
+def state_of(store: Any) -> str:
+    """Return "empty", "unfinished", "complete" or "foreign" for what is in a store."""
+    if not _names(store) - {WORK}:
+        return "unfinished" if has_job(store) else "empty"
+    attributes = read_attributes(store)
+    ome = attributes.get("ome", {})
+    if is_unfinished(attributes):
+        return "unfinished"
+    if "multiscales" in attributes or (
+        isinstance(ome, Mapping) and "multiscales" in ome
+    ):
+        return "complete"
+    return "unfinished" if has_job(store) else "foreign"
+
+
+def has_job(store: Any) -> bool:
+    """Return whether a run has left its plan, and is not finished."""
+    return objects.get(store, JOB) is not None
+
+
+def read_attributes(store: Any) -> dict[str, Any]:
+    """Return the attributes of the group at the root; empty if there is none."""
+    import zarr
+    from zarr.errors import ContainsArrayError, GroupNotFoundError
+
+    try:
+        attributes = zarr.open_group(store, mode="r").attrs.asdict()
+    except (
+        GroupNotFoundError,
+        ContainsArrayError,
+        FileNotFoundError,
+        NotADirectoryError,
+        ValueError,
+    ):
+        return {}
+    return dict(attributes)
+
+
+def foreign_names(store: Any) -> set[str]:
+    """Return what lies in a pyramid beside its levels and metadata."""
+    names = {
+        name
+        for name in _names(store) - set(_ROOT)
+        if not name.endswith(".partial")  # zarr's, which a kill has left
+    }
+    attributes = read_attributes(store)
+    if "multiscales" not in attributes and "ome" not in attributes:
+        return {name for name in names if not name.isdigit()}
+    levels = parse_multiscales(attributes).datasets
+    return names - {level.path.split("/")[0] for level in levels}

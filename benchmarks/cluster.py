@@ -44,7 +44,7 @@ def compare(folder: Path, shape: tuple[int, ...], chunk: int, repeat: int) -> No
     options = {"method": "gaussian", "chunks": chunk, "mode": "w", "progress": False}
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
         ) as crowd,
         Client(crowd, set_as_default=False) as client,
     ):
@@ -73,7 +73,7 @@ def flat(folder: Path, counts: list[int]) -> None:
     me = psutil.Process()
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
         ) as crowd,
         Client(crowd, set_as_default=False) as client,
     ):

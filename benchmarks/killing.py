@@ -105,7 +105,7 @@ def _command(verb: str, source: str, target: str, *rest: str) -> None:
         from distributed import LocalCluster
 
         cluster = LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
         )
         rest = (*rest[:-1], cluster.scheduler_address)
     with cluster:

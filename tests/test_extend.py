@@ -636,7 +636,7 @@ def test_levels_grow_on_the_workers_of_a_client(tmp_path):
                 n_workers=1,
                 threads_per_worker=2,
                 processes=True,
-                dashboard_address=None,
+                dashboard_address=":0",
             ) as cluster,
             distributed.Client(cluster) as client,
         ):

@@ -102,7 +102,7 @@ def quiet():
 @contextmanager
 def local_cluster(**options):
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True} | options
-    with quiet(), LocalCluster(dashboard_address=None, **options) as cluster:
+    with quiet(), LocalCluster(dashboard_address=":0", **options) as cluster:
         yield cluster
 
 

@@ -61,7 +61,7 @@ def test_a_read_only_store_is_refused(tmp_path):
 
 
 def test_workers_of_another_process_cannot_write_to_this_ones_memory(tmp_path):
-    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None)
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
     with cluster, Client(cluster) as client:
         with pytest.raises(ValueError, match="in reach of the workers"):
             dp.write_pyramid(DATA, MemoryStore(), client=client)
@@ -109,7 +109,7 @@ def test_blocks_that_share_work_are_computed_together(tmp_path):
 
 
 def test_a_persisted_array_is_written_without_naming_its_client(tmp_path):
-    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None)
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
     with cluster, Client(cluster):
         lazy = da.from_array(DATA, chunks=(3, 20, 25)).persist()
         pyramid = dp.write_pyramid(lazy, tmp_path / "a.zarr")

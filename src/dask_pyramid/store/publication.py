@@ -132,12 +132,17 @@ def _format(plan: PyramidPlan) -> Any:
     return 2 if plan.version == "0.4" else 3
 
 
-def _fill(group: Any, plan: PyramidPlan, codecs: Any) -> None:
+def _fill(
+    group: Any, plan: PyramidPlan, codecs: Any, *, skip: Sequence[Level] = ()
+) -> None:
     for level in plan.levels:
+        if level in skip:
+            continue
         if level.path in group:
-            if plan.version == "0.4":
+            attributes = f"{level.path}/.zattrs"
+            if plan.version == "0.4" and objects.get(group.store, attributes) is None:
                 # Its second object, before which a kill may have come.
-                group[level.path].update_attributes({})
+                objects.put(group.store, attributes, b"{}")
             continue
         layout: dict[str, Any] = {"dimension_names": list(plan.axes)}
         if plan.version == "0.4":
@@ -170,7 +175,8 @@ def create_levels(target: Target, plan: PyramidPlan, compressors: Any = None) ->
     import zarr
 
     group = zarr.open_group(target.open(), mode="r+", use_consolidated=False)
-    _fill(group, plan, find_codecs(compressors, plan.version))
+    codecs = find_codecs(compressors, plan.version)
+    _fill(group, plan, codecs, skip=plan.levels[:1])  # level 0 is never written
 
 
 def remove_levels(target: Target, paths: Sequence[str]) -> None:

@@ -105,7 +105,7 @@ def _command(verb: str, source: str, target: str, *rest: str) -> None:
         from distributed import LocalCluster
 
         cluster = LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
         )
         rest = (*rest[:-1], cluster.scheduler_address)
     with cluster:
@@ -151,7 +151,7 @@ class Scene:
     @property
     def log(self) -> Path:
         """Names of the units that have begun in this round."""
-        return self.folder / f"begun-{self.number}.txt"
+        return self.folder / "begun.txt"
 
     def prepare(self) -> None:
         """Make the source, and the pyramid that nobody disturbs."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from hypothesis import assume
 from hypothesis import strategies as st
 
 INTEGERS = "int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
@@ -90,6 +91,18 @@ def small_world(*, unit=1, slab=1, fused=3, block=1, kernel=1, encode=1, read=No
 
 
 @st.composite
+def windows(draw, shape, objects):
+    """Draw a box of whole storage objects; it may be empty."""
+    box = []
+    for n, o in zip(shape, objects, strict=True):
+        last = -(-n // o)
+        start = draw(st.integers(0, last))
+        stop = draw(st.integers(start, last))
+        box.append((min(n, start * o), min(n, stop * o)))
+    return tuple(box)
+
+
+@st.composite
 def passes(draw, dims=(1, 3)):
     """Draw a pass whose units may be cut anywhere that the rules allow."""
     from dask_pyramid.geometry import Reach, reduced_shape
@@ -98,7 +111,7 @@ def passes(draw, dims=(1, 3)):
     ndim = draw(st.integers(*dims))
     longest = {1: 90, 2: 24, 3: 9}[ndim]
     shape = tuple(draw(st.integers(1, longest)) for _ in range(ndim))
-    stored = draw(st.booleans())
+    stored, has_windows = draw(st.booleans()), draw(st.booleans())
     ones = (1,) * ndim
     levels = []
     for number in range(draw(st.integers(1 + stored, 4))):
@@ -113,16 +126,22 @@ def passes(draw, dims=(1, 3)):
             for step in steps
         )
         objects = tuple(draw(st.integers(1, 8)) for _ in range(ndim))
+        written = number > 0 or not stored
+        window = None
+        if written and has_windows:
+            window = draw(windows(shape, objects))
         levels.append(
             PassLevel(
                 level=number,
                 shape=shape,
                 objects=objects,
-                written=number > 0 or not stored,
+                written=written,
                 steps=steps,
                 reaches=reaches,
+                window=window,
             )
         )
+    assume(any(level.size for level in levels))
     extent = tuple(
         min(base_extent(levels, axis) * draw(st.integers(1, 3)), n)
         for axis, n in enumerate(levels[0].shape)

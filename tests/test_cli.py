@@ -140,6 +140,7 @@ def test_every_option_reaches_python(monkeypatch):
         *("--chunks", "1,64,64", "--shards", "x=128", "--compressor", "zstd"),
         *("--ome-zarr-version", "0.6", "--memory-limit", "2GiB", "--mode", "w"),
         *("--workers", "3", "--no-progress", "--break-lock"),
+        *("--endpoint", "http://host:80", "--anonymous"),
     )
     assert result.stdout == "done\n"
     assert found == {
@@ -164,6 +165,7 @@ def test_every_option_reaches_python(monkeypatch):
         "progress": False,
         "retries": 2,
         "client": None,
+        "storage_options": {"endpoint": "http://host:80", "anonymous": True},
     }
 
 
@@ -173,7 +175,7 @@ def test_defaults_are_those_of_python(monkeypatch):
     assert run("write", "in", "out").exit_code == 0
     expected = dict.fromkeys(
         "axes scale translation unit name method sigma chunks shards memory_limit "
-        "workers progress client".split()
+        "workers progress client storage_options".split()
     )
     expected |= {"scale_factors": "auto", "compressors": "blosc"}
     assert found == expected | {
@@ -338,3 +340,40 @@ def test_units_and_extents_take_none():
     assert options.extents("none") is False
     assert options.extents("auto") is None
     assert options.factors("2;4") == [2, 4]
+
+
+def test_a_stored_image_grows_on_the_command_line(tmp_path, small):
+    place = tmp_path / "a.ome.zarr"
+    layout = ("--chunks", "8", "--shards", "none", "--method", "mean")
+    run("write", small, place, "--factors", "2", *layout)
+    added = run("add-levels", place, "--factors", "2,4", *layout)
+    assert (added.exit_code, added.output) == (0, f"{dp.open_pyramid(place)}\n")
+    zarr.open_array(f"{place}/0", mode="r+")[0, 0, 0] = 60000
+    updated = run("update", place, "--region", "z=0:1,y=0:1,x=:1")
+    assert updated.exit_code == 0
+    assert dp.open_pyramid(place).levels[2][0, 0, 0].compute() > 900
+    appended = run("append", place, small, "--axis", "z")
+    assert appended.exit_code == 0
+    assert dp.open_pyramid(place).shapes == ((16, 32, 32), (8, 16, 16), (4, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("update", "{}", "--region", "z=1"), 2, "must be a range, such as 0:16"),
+        (("update", "{}"), 2, "Missing option '--region'"),
+        (("update", "{}", "--region", "t=0:1"), 1, "region must name axes"),
+        (("append", "{}", "{}", "--axis", "z"), 1, "target must not be the source"),
+        (("add-levels", "{}", "--factors", "3"), 1, "must be the one that is asked"),
+        (("add-levels", "none"), 1, "must be a Zarr group to grow"),
+    ],
+)
+def test_what_cannot_grow_is_told_in_one_line(
+    tmp_path, small, arguments, status, message
+):
+    place = tmp_path / "a.ome.zarr"
+    run("write", small, place, "--factors", "2")
+    ended = run(*(text.format(place) for text in arguments))
+    assert ended.exit_code == status
+    assert message in ended.stderr
+    assert ended.stdout == ""

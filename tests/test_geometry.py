@@ -13,6 +13,7 @@ from dask_pyramid.geometry import (
     absolute_factors,
     auto_factors,
     ceil_div,
+    dependent,
     needed,
     reduced_shape,
 )
@@ -41,6 +42,23 @@ def test_reducing_step_by_step_gives_the_shape_of_the_whole_factor(n, data):
     for step in steps:
         shape = reduced_shape(shape, (step,))
     assert shape == reduced_shape((n,), (math.prod(steps),))
+
+
+@given(size=st.integers(1, 60), step=STEPS, before=STEPS, after=STEPS, data=st.data())
+def test_dependent_are_the_samples_whose_need_meets_the_range(
+    size, step, before, after, data
+):
+    reach = Reach(before=before - 1, after=after - 1)
+    start = data.draw(st.integers(0, size))
+    stop = data.draw(st.integers(start, size))
+    n = ceil_div(size, step)
+    wanted = []
+    for j in range(n):
+        need = needed(j, j + 1, step=step, reach=reach, size=size)
+        if set(range(need.start, need.stop)) & set(range(start, stop)):
+            wanted.append(j)
+    found = dependent(start, stop, step=step, reach=reach, size=n)
+    assert list(range(found.start, found.stop)) == wanted
 
 
 @given(size=st.integers(1, 60), step=STEPS, before=STEPS, after=STEPS, data=st.data())

@@ -337,7 +337,7 @@ def test_an_image_is_read_over_http(tmp_path):
 
 
 def test_secrets_in_a_url_are_not_told():
-    with pytest.raises(ValueError, match="source must be") as caught:
+    with pytest.raises(ValueError, match="must be a path or") as caught:
         open_image("nosuch://me:secret@host/a.zarr?token=hidden")
     assert "secret" not in str(caught.value)
     assert "hidden" not in str(caught.value)
@@ -376,5 +376,6 @@ def test_a_dask_array_of_unknown_shape_is_refused():
 
 
 def test_a_server_that_does_not_answer_is_an_error():
-    with pytest.raises(ValueError, match="whose Zarr metadata cannot be read"):
-        open_image("http://127.0.0.1:9/a.zarr")
+    options = {"retry_seconds": 0.5}
+    with pytest.raises(OSError, match=r"cannot read .*connection refused"):
+        open_image("http://127.0.0.1:9/a.zarr", storage_options=options)

@@ -19,6 +19,9 @@ _HOMES = {
     "Pyramid": "pyramid",
     "PyramidPlan": "plan",
     "StoreOptions": "store_options",
+    "Verification": "verify",
+    "add_levels": "extend",
+    "append": "extend",
     "build_pyramid": "pyramid",
     "downsample": "pyramid",
     "finish_pyramid": "pyramid",
@@ -27,6 +30,8 @@ _HOMES = {
     "plan_pyramid": "plan",
     "prepare_pyramid": "pyramid",
     "run_units": "pyramid",
+    "update_pyramid": "extend",
+    "verify_pyramid": "verify",
     "write_pyramid": "pyramid",
 }
 
@@ -38,7 +43,10 @@ __all__ = [
     "Pyramid",
     "PyramidPlan",
     "StoreOptions",
+    "Verification",
     "__version__",
+    "add_levels",
+    "append",
     "build_pyramid",
     "downsample",
     "finish_pyramid",
@@ -47,10 +55,13 @@ __all__ = [
     "plan_pyramid",
     "prepare_pyramid",
     "run_units",
+    "update_pyramid",
+    "verify_pyramid",
     "write_pyramid",
 ]
 
 if TYPE_CHECKING:
+    from dask_pyramid.extend import add_levels, append, update_pyramid
     from dask_pyramid.image import Image
     from dask_pyramid.methods import METHODS, Method
     from dask_pyramid.plan import PyramidPlan, plan_pyramid
@@ -67,6 +78,7 @@ if TYPE_CHECKING:
     from dask_pyramid.runner import Progress
     from dask_pyramid.sources import open_image
     from dask_pyramid.store_options import StoreOptions
+    from dask_pyramid.verify import Verification, verify_pyramid
 
 
 def __getattr__(name: str) -> Any:

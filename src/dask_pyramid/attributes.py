@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from dask_pyramid.image import Image
     from dask_pyramid.plan import PyramidPlan
 
-__all__ = ["group_attributes"]
+__all__ = ["WINDOW", "group_attributes", "method_record"]
 
-# Darkest and brightest thousandth of the voxels are drawn black and white.
-_QUANTILES = (0.001, 0.999)
+WINDOW = (0.001, 0.999)
+"""Quantiles drawn black and white: all but a thousandth at each end."""
 
 
 def group_attributes(
@@ -64,7 +64,7 @@ def group_attributes(
             ),
             name=image.name,
             type=plan.method.name,
-            metadata=_method(plan),
+            metadata=method_record(plan),
             omero=_rendering(image, grey) if _is_coloured(image) else None,
             image_label={} if image.labels else None,
         )
@@ -73,7 +73,8 @@ def group_attributes(
     return {**attributes, KEY: record.to_json()}
 
 
-def _method(plan: PyramidPlan) -> dict[str, Any]:
+def method_record(plan: PyramidPlan) -> dict[str, Any]:
+    """Return the `metadata` of the multiscales: how its levels were made."""
     return {
         "description": plan.method.description,
         "method": "dask_pyramid.write_pyramid",
@@ -99,7 +100,7 @@ def _rendering(image: Image, grey: Sequence[Grey]) -> dict[str, Any]:
     return omero.default_omero(
         np.dtype(image.dtype),
         len(grey),
-        window=[channel.window(*_QUANTILES) for channel in grey],
+        window=[channel.window(*WINDOW) for channel in grey],
         source=image.omero,
         name=image.name,
     )

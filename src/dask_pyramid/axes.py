@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 __all__ = [
+    "SPACE_UNITS",
     "SPATIAL",
     "STORAGE_ORDER",
+    "TIME_UNITS",
     "axis_type",
     "comparable",
     "default_axes",
@@ -29,13 +31,13 @@ SPATIAL = frozenset("zyx")
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
 # UDUNITS-2 names, the list of the OME-Zarr specification ("axes" metadata, 0.4 to 0.6).
-_SPACE_UNITS = frozenset(
+SPACE_UNITS = frozenset(
     "angstrom attometer centimeter decimeter exameter femtometer foot gigameter "
     "hectometer inch kilometer megameter meter micrometer mile millimeter nanometer "
     "parsec petameter picometer terameter yard yoctometer yottameter zeptometer "
     "zettameter".split()
 )
-_TIME_UNITS = frozenset(
+TIME_UNITS = frozenset(
     "attosecond centisecond day decisecond exasecond femtosecond gigasecond "
     "hectosecond hour kilosecond megasecond microsecond millisecond minute "
     "nanosecond petasecond picosecond second terasecond yoctosecond yottasecond "
@@ -313,7 +315,7 @@ def normalise_unit(unit: str, axis: str) -> str:
     >>> normalise_unit("um", "x")
     'micrometer'
     """
-    known = _SPACE_UNITS if axis in SPATIAL else _TIME_UNITS
+    known = SPACE_UNITS if axis in SPATIAL else TIME_UNITS
     word = unit.strip().lower()
     word = _ABBREVIATIONS.get(word, word)
     for spelling in (word, word.removesuffix("s"), word.replace("metre", "meter")):

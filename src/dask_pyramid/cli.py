@@ -1,9 +1,9 @@
-"""The command ``dask-pyramid``: `write`, `plan`, `units`, `finish` and `info`.
+"""The command ``dask-pyramid``: `write`, `plan`, `units`, `finish`, `info`, `verify`.
 
 Results go to standard output, progress, warnings and errors to standard error. Status
-0: done; 1: an error, told in one line; 2: wrong usage; 130: interrupted; 143: ended by
-SIGTERM. Whatever is heavy to import is imported when a command runs, so that ``--help``
-is quick.
+0: done; 1: an error, told in one line; 2: wrong usage; 3: faults found; 130:
+interrupted; 143: ended by SIGTERM. Whatever is heavy to import is imported when a
+command runs, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -43,6 +44,7 @@ _VERSIONS = ("0.4", "0.5", "0.6")
 # Their messages are written for users; any other is named by its type, too.
 _EXPECTED = (ValueError, TypeError, OSError, ImportError)
 
+_FAULTS = 3
 _INTERRUPTED, _TERMINATED = 130, 143
 
 
@@ -196,6 +198,7 @@ _RUNNING = (
         help="How long to wait for the first worker of the cluster.",
     ),
 )
+_RUNNING_NAMES = ("scheduler", "cluster", "cluster_options", "jobs", "wait")
 _STORE = (
     click.option(
         "--endpoint",
@@ -234,7 +237,15 @@ _PROGRESS = click.option(
     default=None,
     help="Show a bar on standard error.  [default: if that is a terminal]",
 )
-_MACHINE = _LAYOUT[-2:]
+_METHOD, _LEVELS, _MACHINE = _LAYOUT[:2], _LAYOUT[:5], _LAYOUT[-2:]
+_RETRIES = click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="How often a unit is tried again after an error that may pass.",
+)
 
 _DEBUG = click.option(
     "-v", "--debug", is_flag=True, help="Show the traceback of an error."
@@ -260,7 +271,8 @@ def _with(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
 def main() -> None:
     """Turn images of any size into OME-Zarr multiscale pyramids.
 
-    Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted, 143 ended by SIGTERM.
+    Exit status: 0 done, 1 error, 2 wrong usage, 3 faults found, 130 interrupted, 143
+    ended by SIGTERM.
     """
 
 
@@ -280,14 +292,7 @@ def main() -> None:
 )
 @_BREAK_LOCK
 @_with(*_RUNNING)
-@click.option(
-    "--retries",
-    type=click.IntRange(min=0),
-    default=2,
-    show_default=True,
-    metavar="N",
-    help="How often a unit is tried again after an error that may pass.",
-)
+@_RETRIES
 @_PROGRESS
 @_DEBUG
 def write(
@@ -308,10 +313,7 @@ def write(
     from the environment. --endpoint and --anonymous are for OUT, and for IN if it is a
     URL of the same scheme or if OUT is none.
     """
-    running = {
-        name: given.pop(name)
-        for name in ("scheduler", "cluster", "cluster_options", "jobs", "wait")
-    }
+    running = {name: given.pop(name) for name in _RUNNING_NAMES}
     given["storage_options"] = _storage_options(endpoint, anonymous)
     reading = _storage_options(source_endpoint, source_anonymous)
     try:
@@ -397,6 +399,76 @@ def finish(
         click.echo(str(dp.finish_pyramid(store, **given)))
 
 
+_GROWTH = (*_MACHINE, *_STORE, _BREAK_LOCK, *_RUNNING, _RETRIES, _PROGRESS, _DEBUG)
+
+
+@main.command("add-levels")
+@click.argument("store", metavar="STORE")
+@_with(*_READING, *_LEVELS, _COMPRESSOR)
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Remove all levels but level 0 and make them anew.",
+)
+@_with(*_GROWTH)
+def add_levels(store: str, **given: Any) -> None:
+    """Add the coarser levels that the image in STORE lacks; level 0 is only read.
+
+    STORE is an OME-Zarr image, by whatever tool, or a group that holds one array.
+    """
+    _grow(dp.add_levels, store, **given)
+
+
+@main.command()
+@click.argument("store", metavar="STORE")
+@click.option(
+    "--region",
+    metavar="RANGES",
+    required=True,
+    callback=_read(options.region),
+    help="Voxels of level 0 that have changed, by axis: z=0:16,y=512:,x=0:100. An axis "
+    "that is not named is taken whole.",
+)
+@_with(*_METHOD, *_GROWTH)
+def update(store: str, **given: Any) -> None:
+    """Compute again what depends on a region of level 0 that has changed."""
+    _grow(dp.update_pyramid, store, **given)
+
+
+@main.command()
+@click.argument("store", metavar="STORE")
+@click.argument("source", metavar="IN")
+@click.option(
+    "--axis",
+    default="t",
+    show_default=True,
+    help="Axis along which the pyramid grows.",
+)
+@click.option("--axes", metavar="AXES", help="Names of the dimensions of IN.")
+@_with(*_METHOD, *_GROWTH)
+def append(store: str, source: str, **given: Any) -> None:
+    """Append the image IN behind the pyramid in STORE, to all its levels."""
+    _grow(dp.append, store, source, **given)
+
+
+def _grow(
+    verb: Callable[..., Any],
+    *places: str,
+    debug: bool,
+    endpoint: str | None,
+    anonymous: bool,
+    **given: Any,
+) -> None:
+    running = {name: given.pop(name) for name in _RUNNING_NAMES}
+    given["storage_options"] = _storage_options(endpoint, anonymous)
+    try:
+        with raising_on_sigterm(), _reported(debug), _client(**running) as client:
+            click.echo(str(verb(*places, client=client, **given)))
+    except KeyboardInterrupt as error:
+        status = _TERMINATED if isinstance(error, Terminated) else _INTERRUPTED
+        _stop(places[0], status, again="give the same command")
+
+
 @main.command()
 @click.argument("store", metavar="STORE")
 @_with(*_STORE, _JSON, _DEBUG)
@@ -416,6 +488,62 @@ def info(
         click.echo(_json(found) if as_json else info_text(found))
 
 
+@main.command(epilog="Example: dask-pyramid verify a.ome.zarr --full --html a.html")
+@click.argument("store", metavar="STORE")
+@click.option(
+    "--sample",
+    metavar="AMOUNT",
+    callback=_read(options.amount),
+    help="How much is read: structure (no pixel), so many boxes of each level (16), a "
+    "part of them (0.1 or 10%), or full.  [default: 16]",
+)
+@click.option("--full", is_flag=True, help="The same as --sample full.")
+@click.option("--seed", default=0, show_default=True, help="Chooses the boxes.")
+@click.option("--strict", is_flag=True, help="Warnings count as faults, too.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, writable=True),
+    help="Write the report to this file, as HTML.",
+)
+@_with(_LAYOUT[-1], _RUNNING[0], *_STORE, _PROGRESS, _JSON, _DEBUG)
+def verify(
+    store: str,
+    *,
+    sample: Any,
+    full: bool,
+    strict: bool,
+    page: str | None,
+    scheduler: str | None,
+    endpoint: str | None,
+    anonymous: bool,
+    as_json: bool,
+    debug: bool,
+    **given: Any,
+) -> None:
+    """Check a stored pyramid, of whatever tool, and tell what is wrong.
+
+    STORE is the folder or URL of an OME-Zarr image or label image. Metadata, the
+    presence of objects, that they decode, and that each level is what its method makes
+    of the level below. Nothing in STORE is changed. Exit status: 0 no fault, 1 could
+    not be run, 2 wrong usage, 3 faults found.
+    """
+    if full and sample is not None:
+        raise click.UsageError("give --sample or --full, not both")
+    if full or sample is not None:
+        given["sample"] = "full" if full else sample
+    given["storage_options"] = _storage_options(endpoint, anonymous)
+    with _reported(debug):
+        found = dp.verify_pyramid(store, client=scheduler, **given)
+        click.echo(_json(found.to_json()) if as_json else str(found))
+        if page is not None:
+            from dask_pyramid.report import html_page
+
+            Path(page).write_text(html_page(found), encoding="utf-8")
+    if not found.ok or (strict and found.warnings):
+        sys.exit(_FAULTS)
+
+
 def _storage_options(endpoint: str | None, anonymous: bool) -> dict[str, Any] | None:
     """Return what was given of a store; None if nothing was."""
     given = {"endpoint": endpoint, "anonymous": anonymous or None}
@@ -423,10 +551,11 @@ def _storage_options(endpoint: str | None, anonymous: bool) -> dict[str, Any] | 
     return found or None
 
 
-def _stop(target: str, status: int) -> NoReturn:
+def _stop(
+    target: str, status: int, again: str = "give the same command with --mode a"
+) -> NoReturn:
     click.echo(
-        f"Interrupted: nothing was published at {target}; to go on, give the same "
-        "command with --mode a",
+        f"Interrupted: nothing was published at {target}; to go on, {again}",
         err=True,
     )
     # What zarr's event loop has left undone is no news now.

@@ -74,11 +74,13 @@ def decoded_chunks(sweep: Pass, chunks: Sequence[int]) -> tuple[float, int]:
         Chunks decoded by all units; a chunk that two units read counts twice. Exact up
         to 128 units along an axis, extrapolated from as many beyond.
     needed : int
-        Chunks of the level.
+        Chunks of the level that a unit needs.
     """
     decoded, total = 1.0, 1
     for axis, chunk in enumerate(chunks):
-        total *= ceil_div(sweep.levels[0].shape[axis], chunk)
+        first = sweep.ranges(axis, 0)[0][1]
+        last = sweep.ranges(axis, sweep.grid[axis] - 1)[0][1]
+        total *= ceil_div(last[1], chunk) - first[0] // chunk
         decoded *= _sum_over_units(sweep, axis, chunk)
     return decoded, total
 
@@ -180,7 +182,7 @@ def duration(sweep: Pass, budget: Budget) -> float:
             _sum_needed(sweep, axis, i) for axis in range(len(level.shape))
         )
         work += _REDUCE * needed
-        work += _ENCODE * math.prod(level.shape) * level.written
+        work += _ENCODE * level.size
     work += _PER_UNIT * sweep.n_units
     rounds = ceil_div(sweep.n_units, budget.workers)
     halo_free = all(r == Reach() for level in sweep.levels for r in level.reaches)

@@ -21,6 +21,7 @@ __all__ = [
     "absolute_factors",
     "auto_factors",
     "ceil_div",
+    "dependent",
     "needed",
     "reduced_shape",
 ]
@@ -115,6 +116,41 @@ def needed(start: int, stop: int, *, step: int, reach: Reach, size: int) -> slic
     """
     return slice(
         max(0, step * start - reach.before), min(size, step * stop + reach.after)
+    )
+
+
+def dependent(start: int, stop: int, *, step: int, reach: Reach, size: int) -> slice:
+    """Return what of the next level is made, in part, of ``[start, stop)``.
+
+    The other side of `needed`: sample j is among them if what it needs meets the range.
+
+    Parameters
+    ----------
+    start, stop : int
+        Half-open range of voxels; an empty one makes nothing.
+    step : int
+        Window of the reduction, in voxels.
+    reach : Reach
+        What the kernel needs beyond the window.
+    size : int
+        Extent of the next level; the range is cut to it.
+
+    Returns
+    -------
+    slice
+        Half-open range of samples of the next level.
+
+    Examples
+    --------
+    >>> dependent(8, 9, step=2, reach=Reach(before=2, after=2), size=100)
+    slice(3, 6, None)
+    """
+    if start >= stop:
+        return slice(0, 0)
+    # needed(j) ends at step * (j + 1) + after and begins at step * j - before.
+    return slice(
+        max(0, (start - reach.after) // step),
+        min(size, ceil_div(stop + reach.before, step)),
     )
 
 

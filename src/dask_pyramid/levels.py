@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dask_pyramid.image import Image
     from dask_pyramid.methods import Method
 
-__all__ = ["Level", "make_levels"]
+__all__ = ["Level", "make_levels", "parent_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +46,8 @@ class Level:
     """Extent of a chunk in voxels."""
     shards: tuple[int, ...] | None
     """Extent of a shard in voxels; None if chunks are stored one by one."""
-
-    @property
-    def path(self) -> str:
-        """Name of the array in the group."""
-        return str(self.number)
+    path: str
+    """Name of the array in the group."""
 
     @property
     def objects(self) -> tuple[int, ...]:
@@ -109,7 +106,7 @@ def make_levels(
     levels: list[Level] = []
     places: list[tuple[Placement, ...]] = []
     for k, factor in enumerate(factors):
-        parent = _parent(factors, k, chain=method.chain)
+        parent = parent_of(factors, k, chain=method.chain)
         steps = factor
         places.append((Placement(),) * image.ndim)
         if parent is not None:
@@ -136,6 +133,7 @@ def make_levels(
                 translation=tuple(t for _, t in world),
                 chunks=chunk_list[k],
                 shards=shard_list[k],
+                path=str(k),
             )
         )
     return tuple(levels)
@@ -166,7 +164,7 @@ def _factors(
     return absolute_factors(scale_factors, image.axes)
 
 
-def _parent(factors: Sequence[Sequence[int]], k: int, *, chain: bool) -> int | None:
+def parent_of(factors: Sequence[Sequence[int]], k: int, *, chain: bool) -> int | None:
     """Return the coarsest earlier level whose factors divide those of level `k`."""
     if k == 0:
         return None

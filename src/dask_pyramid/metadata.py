@@ -30,6 +30,8 @@ __all__ = [
     "Multiscales",
     "build_attributes",
     "check_path",
+    "common_transformation",
+    "dataset_entry",
     "default_omero",
     "parse_multiscales",
 ]
@@ -87,9 +89,7 @@ def parse_multiscales(attributes: Mapping[str, Any]) -> Multiscales:
     if not isinstance(datasets, list) or not _all_mappings(datasets):
         raise ValueError(f"datasets must be a list of objects, got {datasets!r}")
     axes, unit = _parse_axes(entry, version)
-    # From 0.6 on, the transformations of the entry lead from the coordinate system of
-    # the levels to others, and are not applied.
-    common = [] if version == "0.6" else _transformations(entry)
+    common = common_transformation(entry, len(axes), version)
     name, kind = entry.get("name"), entry.get("type")
     return Multiscales(
         version=version,
@@ -175,9 +175,21 @@ def _system(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     return system
 
 
+def common_transformation(
+    entry: Mapping[str, Any], ndim: int, version: str
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the scale and translation that a `multiscales` entry adds to all levels.
+
+    From 0.6 on, the transformations of the entry lead from the coordinate system of the
+    levels to others, and are not applied.
+    """
+    common = [] if version == "0.6" else _transformations(entry)
+    return _compose(common, ndim, "multiscales")
+
+
 def _parse_dataset(
     dataset: Mapping[str, Any],
-    common: list[Mapping[str, Any]],
+    common: tuple[tuple[float, ...], tuple[float, ...]],
     ndim: int,
     version: str,
 ) -> Dataset:
@@ -191,7 +203,7 @@ def _parse_dataset(
         )
     scale, translation = _compose(steps, ndim, path)
     # "are applied after them" (multiscales, 0.4, 0.5).
-    after, offset = _compose(common, ndim, "multiscales")
+    after, offset = common
     return Dataset(
         path=path,  # type: ignore[arg-type]  # checked by Dataset
         scale=tuple(a * b for a, b in zip(scale, after, strict=True)),
@@ -250,7 +262,10 @@ def _numbers(
             f"{kind} must be a list of {ndim} numbers, one for each axis, "
             f"got {dict(step)!r}"
         )
-    return tuple(float(number) for number in numbers)
+    try:
+        return tuple(float(number) for number in numbers)
+    except OverflowError as error:
+        raise ValueError(f"{kind} must be finite, got {numbers!r:.200}") from error
 
 
 def build_attributes(multiscales: Multiscales) -> dict[str, Any]:
@@ -290,7 +305,9 @@ def build_attributes(multiscales: Multiscales) -> dict[str, Any]:
         entry["coordinateSystems"] = [{"name": _SYSTEM, "axes": axes}]
     else:
         entry["axes"] = axes
-    entry["datasets"] = [_level(level, version) for level in multiscales.datasets]
+    entry["datasets"] = [
+        dataset_entry(level, version) for level in multiscales.datasets
+    ]
     # "SHOULD contain the field 'type' ... SHOULD contain the field 'metadata'"
     # (multiscales, 0.4 to 0.6); the strict schemas require both.
     if multiscales.type is not None:
@@ -332,7 +349,20 @@ def _checked_axes(multiscales: Multiscales) -> list[dict[str, str]]:
     ]
 
 
-def _level(dataset: Dataset, version: str) -> dict[str, Any]:
+def dataset_entry(
+    dataset: Dataset, version: str, *, like: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the entry of a level in the form of its version.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The level.
+    version : str
+        Version of OME-Zarr.
+    like : mapping, optional
+        The entry of another level, whose coordinate system is this one's, too.
+    """
     steps: list[dict[str, Any]] = [
         {"type": "scale", "scale": list(dataset.scale)},
         {"type": "translation", "translation": list(dataset.translation)},
@@ -340,12 +370,11 @@ def _level(dataset: Dataset, version: str) -> dict[str, Any]:
     if version == "0.6":
         # One object, `scale` or `sequence [scale, translation]`, from the array
         # (input by path) to the coordinate system (output by name) (image.schema, 0.6).
-        steps = [
-            {
-                "type": "sequence",
-                "input": {"path": dataset.path},
-                "output": {"name": _SYSTEM},
-                "transformations": steps,
-            }
-        ]
+        ends = {"input": {"path": dataset.path}, "output": {"name": _SYSTEM}}
+        if like is not None:
+            first = _transformations(like)[0]
+            ends["output"] = first["output"]
+            if isinstance(first.get("input"), str):  # as drafts of 0.6 had it
+                ends["input"] = dataset.path  # type: ignore[assignment]
+        steps = [{"type": "sequence", **ends, "transformations": steps}]
     return {"path": dataset.path, "coordinateTransformations": steps}

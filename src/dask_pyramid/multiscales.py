@@ -6,6 +6,7 @@ versions share cannot be made.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Dataset", "Multiscales", "check_path"]
+__all__ = ["Dataset", "Multiscales", "check_path", "overlap"]
+
+# Backslashes and drives would leave the group on Windows; no store takes the others.
+_FORBIDDEN = frozenset("\\:") | frozenset(map(chr, range(32)))
+
+# Metadata of a node, and the folder of the chunks of an array of Zarr v3.
+_TAKEN = frozenset(
+    ("c", "zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata", ".dask-pyramid")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +99,10 @@ class Multiscales:
         if not self.datasets:
             raise ValueError("datasets must hold at least one level, got none")
         paths = [dataset.path for dataset in self.datasets]
-        if len(set(paths)) != len(paths):
-            raise ValueError(f"paths of datasets must be unique, got {paths!r}")
+        if any(overlap(a, b) for a, b in itertools.combinations(paths, 2)):
+            raise ValueError(
+                f"paths of datasets must be unique and lie apart, got {paths!r:.200}"
+            )
         # "Each 'datasets' dictionary MUST have the same number of dimensions" (same).
         for dataset in self.datasets:
             if len(dataset.scale) != len(self.axes):
@@ -114,10 +125,16 @@ class Multiscales:
 def check_path(path: str) -> None:
     """Refuse the path of a dataset that leaves its group.
 
+    Parameters
+    ----------
+    path : str
+        What stands in the metadata; anything else than a text is refused, too.
+
     Raises
     ------
     ValueError
-        If a part is empty, ``.`` or ``..``, or the path is absolute.
+        If a part is empty or consists of dots, the path is absolute, or a part is the
+        name of metadata or of a folder of chunks.
 
     Examples
     --------
@@ -126,12 +143,31 @@ def check_path(path: str) -> None:
     Traceback (most recent call last):
     ...
     ValueError: path of a dataset must be relative and stay within its group, got '../0'
+    >>> check_path("0/c")
+    Traceback (most recent call last):
+    ...
+    ValueError: path of a dataset must not be a name that Zarr uses itself, got '0/c'
     """
     # "the path to the array for this resolution relative to the current zarr group"
     # (multiscales, 0.4 to 0.6). Drives and backslashes would leave it on Windows.
     parts = path.split("/") if isinstance(path, str) else [""]
-    if any(part in ("", ".", "..") or set(part) & set("\\:\0") for part in parts):
+    if any(not part.strip(". ") or set(part) & _FORBIDDEN for part in parts):
         raise ValueError(
             "path of a dataset must be relative and stay within its group, "
-            f"got {path!r}"
+            f"got {path!r:.200}"
         )
+    if set(parts) & _TAKEN:
+        raise ValueError(
+            f"path of a dataset must not be a name that Zarr uses itself, got {path!r}"
+        )
+
+
+def overlap(a: str, b: str) -> bool:
+    """Return whether two paths are the same, or one lies within the other.
+
+    Examples
+    --------
+    >>> overlap("0", "0/1"), overlap("1", "10")
+    (True, False)
+    """
+    return f"{a}/".startswith(f"{b}/") or f"{b}/".startswith(f"{a}/")

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 __all__ = [
+    "amount",
     "by_axis",
     "extent",
     "extents",
     "factors",
     "numbers",
+    "region",
     "settings",
+    "shard",
     "sigma",
     "span",
     "unit",
@@ -64,6 +67,28 @@ def by_axis(text: str, convert: Callable[[str], T]) -> tuple[T, ...] | dict[str,
             raise ValueError(f"axis {axis!r} must be given once, got {text!r}")
         named[axis] = convert(value)
     return named
+
+
+def amount(text: str) -> str | float:
+    """Return how much to read: a word, a number of boxes, or a part of them.
+
+    Examples
+    --------
+    >>> amount("full"), amount("16"), amount("0.5"), amount("10%")
+    ('full', 16, 0.5, 0.1)
+    """
+    word = text.strip().lower()
+    if word in ("structure", "full"):
+        return word
+    if word.endswith("%"):
+        value = _number(word[:-1]) / 100
+    else:
+        value = _number(word) if "." in word or "e" in word else _whole(word)
+    if not 0 < value < 1e9 or (isinstance(value, float) and value > 1):
+        raise ValueError(
+            f"{text!r} must be structure, full, a number of boxes or a part up to 1"
+        )
+    return value
 
 
 def extents(text: str) -> Any:
@@ -143,6 +168,17 @@ def numbers(text: str) -> Any:
     return by_axis(text, _number)
 
 
+def region(text: str) -> Any:
+    """Return ranges by axis.
+
+    Examples
+    --------
+    >>> region("z=0:16,y=512:")
+    {'z': slice(0, 16, None), 'y': slice(512, None, None)}
+    """
+    return by_axis(text, _range)
+
+
 def sigma(text: str) -> Any:
     """Return one number for all axes, or numbers by axis.
 
@@ -167,6 +203,14 @@ def unit(text: str) -> Any:
 
 def _single(values: Any) -> Any:
     return values[0] if isinstance(values, tuple) and len(values) == 1 else values
+
+
+def _range(text: str) -> slice:
+    start, colon, stop = text.partition(":")
+    if not colon:
+        raise ValueError(f"{text!r} must be a range, such as 0:16")
+    edges = [_whole(edge) if edge.strip() else None for edge in (start, stop)]
+    return slice(*edges)
 
 
 def _whole(text: str) -> int:

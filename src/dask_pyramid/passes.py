@@ -3,6 +3,9 @@
 A *pass* reads one level (the image, or a level that is stored already) and writes one
 or several others. It is cut into *units*, one task each, by a grid over the level that
 it reads. Units are enumerated, never stored: a plan for a petabyte is a few numbers.
+
+A level need not be written whole: its *window* says which objects are. Then the grid
+spans only the units that own one of them.
 """
 
 from __future__ import annotations
@@ -15,9 +18,12 @@ from functools import lru_cache
 from dask_pyramid.geometry import Reach, ceil_div, needed
 from dask_pyramid.schedule import Lane
 
-__all__ = ["Pass", "PassLevel", "Unit", "Units", "base_extent"]
+__all__ = ["Part", "Pass", "PassLevel", "Range", "Unit", "Units", "base_extent"]
 
 Range = tuple[int, int]
+"""Half-open range of voxels along one axis."""
+Part = tuple[Range, ...]
+"""A box of voxels: one range for each axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +42,28 @@ class PassLevel:
     """Window of the reduction from the entry before; ones for the first."""
     reaches: tuple[Reach, ...]
     """What that reduction needs beyond the window."""
+    window: Part | None = None
+    """Which part is written, whole objects, one range for each axis; None: all."""
+
+    @property
+    def part(self) -> Part:
+        """What is written: the window, or all, or nothing of a level that is read."""
+        if not self.written:
+            return ((0, 0),) * len(self.shape)
+        return self.window or tuple((0, n) for n in self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of voxels that are written."""
+        return math.prod(stop - start for start, stop in self.part)
+
+    @property
+    def n_objects(self) -> int:
+        """Number of storage objects that are written."""
+        return math.prod(
+            ceil_div(stop, o) - start // o
+            for (start, stop), o in zip(self.part, self.objects, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +85,8 @@ class Pass:
     def grid(self) -> tuple[int, ...]:
         """Number of units along each axis."""
         return tuple(
-            ceil_div(n, u)
-            for n, u in zip(self.levels[0].shape, self.extent, strict=True)
+            stop - start
+            for start, stop in (_unit_range(self, i) for i in range(len(self.extent)))
         )
 
     @property
@@ -85,7 +113,7 @@ class Pass:
         -------
         tuple of (own, need)
             Half-open ranges for each level of the pass, in voxels of that level; `own`
-            is empty for a level that is only read.
+            is empty for a level that is only read, and outside of its window.
         """
         return _ranges(self, axis, index)
 
@@ -105,31 +133,57 @@ class Pass:
         )
 
 
+@lru_cache(maxsize=256)
+def _unit_range(sweep: Pass, axis: int) -> Range:
+    """Return the units that write something, counted from the border of the image."""
+    extent = sweep.extent[axis]
+    if all(level.window is None for level in sweep.levels):
+        return 0, ceil_div(sweep.levels[0].shape[axis], extent)
+    starts, stops = [], []
+    factor = 1
+    for level in sweep.levels:
+        factor *= level.steps[axis]
+        if level.size:
+            start, stop = level.part[axis]
+            starts.append(start * factor // extent)
+            stops.append((stop - 1) * factor // extent + 1)
+    return min(starts, default=0), max(stops, default=0)
+
+
 @lru_cache(maxsize=4096)
 def _ranges(sweep: Pass, axis: int, index: int) -> tuple[tuple[Range, Range], ...]:
+    position = index + _unit_range(sweep, axis)[0]
     last = index == sweep.grid[axis] - 1
     factor = 1
     owns: list[Range] = []
     for level in sweep.levels:
         factor *= level.steps[axis]
-        size = level.shape[axis]
-        start = min(index * sweep.extent[axis] // factor, size)
-        stop = size if last else min((index + 1) * sweep.extent[axis] // factor, size)
-        owns.append((start, stop) if level.written else (start, start))
+        first, end = level.part[axis]
+        start = max(first, min(position * sweep.extent[axis] // factor, end))
+        stop = end if last else (position + 1) * sweep.extent[axis] // factor
+        owns.append((start, max(start, min(stop, end))))
     needs = [owns[-1]]
     for i in range(len(owns) - 2, -1, -1):
         above = sweep.levels[i + 1]
-        wanted = needed(
-            *needs[0],
-            step=above.steps[axis],
-            reach=above.reaches[axis],
-            size=sweep.levels[i].shape[axis],
-        )
-        start, stop = wanted.start, wanted.stop
-        if sweep.levels[i].written:
-            start, stop = min(start, owns[i][0]), max(stop, owns[i][1])
-        needs.insert(0, (start, stop))
+        needs.insert(0, _needs(owns[i], needs[0], above, sweep.levels[i], axis))
     return tuple(zip(owns, needs, strict=True))
+
+
+def _needs(
+    own: Range, wanted: Range, above: PassLevel, level: PassLevel, axis: int
+) -> Range:
+    """Return what a unit holds of a level: its own and what the next is made of."""
+    if wanted[0] == wanted[1]:
+        return own
+    halo = needed(
+        *wanted,
+        step=above.steps[axis],
+        reach=above.reaches[axis],
+        size=level.shape[axis],
+    )
+    if own[0] == own[1]:
+        return halo.start, halo.stop
+    return min(halo.start, own[0]), max(halo.stop, own[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,11 +23,11 @@ from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.limits import RUNTIME_BYTES
 from dask_pyramid.metadata import VERSIONS
 from dask_pyramid.methods import Method, Reduction, Sigma, find_method
-from dask_pyramid.passes import Pass, PassLevel, Units
+from dask_pyramid.passes import Part, Pass, PassLevel, Units
 from dask_pyramid.sources import open_image
 from dask_pyramid.strategy import Terms, choose_passes
 
-__all__ = ["Level", "PyramidPlan", "plan_pyramid"]
+__all__ = ["Level", "PyramidPlan", "find_image_method", "make_plan", "plan_pyramid"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,10 @@ class PyramidPlan:
     @property
     def task_memory(self) -> int:
         """Bytes that one task holds at most."""
-        return max(task_memory(sweep, self._budget(sweep)) for sweep in self.passes)
+        return max(
+            (task_memory(sweep, self._budget(sweep)) for sweep in self.passes),
+            default=0,
+        )
 
     @property
     def peak_memory(self) -> int:
@@ -111,6 +114,8 @@ class PyramidPlan:
         ValueError
             If not one unit fits.
         """
+        if not self.passes:
+            return self
         for share in crew.shares:
             if share.task_memory >= self.task_memory:
                 return replace(
@@ -140,20 +145,22 @@ class PyramidPlan:
 
     @property
     def bytes_written(self) -> int:
-        """Bytes of all levels, raw."""
-        return sum(level.size for level in self.levels) * self.itemsize
+        """Bytes of all that is written, raw."""
+        written = (level.size for sweep in self.passes for level in sweep.levels)
+        return sum(written) * self.itemsize
 
     @property
     def n_objects(self) -> int:
-        """Number of storage objects of all levels."""
-        return sum(level.n_objects for level in self.levels)
+        """Number of storage objects that are written."""
+        return sum(level.n_objects for sweep in self.passes for level in sweep.levels)
 
     @property
     def decode_amplification(self) -> float:
         """Chunks of the source decoded for each chunk that it has."""
         if self.source_graph:
             return 1.0
-        decoded, total = decoded_chunks(self.passes[0], self.source_chunks)
+        first = self.passes[0]
+        decoded, total = decoded_chunks(first, self._chunks(first))
         return decoded / total
 
     @property
@@ -226,7 +233,6 @@ class PyramidPlan:
         record = asdict(self)
         record["method"] = self.method.name
         for level, entry in zip(self.levels, record["levels"], strict=True):
-            entry["path"] = level.path
             entry["n_objects"] = level.n_objects
         for sweep, entry in zip(self.passes, record["passes"], strict=True):
             entry["grid"] = sweep.grid
@@ -343,7 +349,7 @@ def plan_pyramid(
     [(60, 300, 300), (30, 150, 150), (15, 75, 75), (8, 38, 38)]
     """
     image = open_image(image)
-    record = _method_for(image, method)
+    record = find_image_method(image, method)
     _check_version(version, shards)
     if crew is None:
         crew = of_threads(workers, memory_limit)
@@ -354,16 +360,61 @@ def plan_pyramid(
         chunks=chunks,
         shards=False if version == "0.4" else shards,
     )
-    sigmas = _sigmas(record, sigma, image.axes)
+    return make_plan(
+        image,
+        levels,
+        method=record,
+        sigma=sigma,
+        version=version,
+        crew=crew,
+    )
+
+
+def make_plan(
+    image: Image,
+    levels: tuple[Level, ...],
+    *,
+    method: Method,
+    sigma: Sigma,
+    version: str,
+    crew: Crew,
+    parts: Sequence[Part] | None = None,
+) -> PyramidPlan:
+    """Return the plan of levels that are known.
+
+    Parameters
+    ----------
+    image : Image
+        Level 0.
+    levels : tuple of Level
+        All levels.
+    method : Method
+        How they are reduced.
+    sigma, version, crew
+        As for `plan_pyramid`.
+    parts : sequence of Part, optional
+        What of each level is to be written, whole objects; by default all.
+
+    Returns
+    -------
+    PyramidPlan
+        With passes that fit.
+
+    Raises
+    ------
+    ValueError
+        As `plan_pyramid`.
+    """
+    sigmas = spread_sigma(method, sigma, image.axes)
     reductions = [
-        record.reduction(level.steps, axes=image.axes, sigma=sigmas) for level in levels
+        method.reduction(level.steps, axes=image.axes, sigma=sigmas) for level in levels
     ]
-    passes, share = _fitting(image, levels, reductions, crew)
+    passes, share = _fitting(image, levels, reductions, crew=crew, parts=parts)
     return PyramidPlan(
         axes=image.axes,
         unit=image.unit,
         dtype=image.dtype.name,
-        method=record,
+        method=method,
         sigma=sigmas,
         version=version,
         levels=levels,
@@ -394,7 +445,14 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
-def _method_for(image: Image, method: str | Method | None) -> Method:
+def find_image_method(image: Image, method: str | Method | None) -> Method:
+    """Return the record of a method, by default that for the kind of image.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method, or it invents values of labels.
+    """
     if method is None:
         method = "mode" if image.labels or image.dtype.kind == "b" else "gaussian"
     record = find_method(method)
@@ -418,7 +476,7 @@ def _check_version(version: str, shards: Any) -> None:
         )
 
 
-def _sigmas(
+def spread_sigma(
     method: Method, sigma: Any, axes: tuple[str, ...]
 ) -> tuple[float | None, ...] | None:
     """Check sigma against a step that reduces every axis; keep what was asked for."""
@@ -434,7 +492,12 @@ def _sigmas(
 
 
 def _fitting(
-    image: Image, levels: Sequence[Level], reductions: Sequence[Reduction], crew: Crew
+    image: Image,
+    levels: Sequence[Level],
+    reductions: Sequence[Reduction],
+    *,
+    crew: Crew,
+    parts: Sequence[Part] | None,
 ) -> tuple[tuple[Pass, ...], Share]:
     """Return passes that fit, for as many units at a time as there is memory for."""
     for share in crew.shares:
@@ -448,6 +511,7 @@ def _fitting(
                 read_once=image.reader is None,
             ),
             stream_axis=image.stream_axis,
+            parts=parts,
         )
         passes, memory = choose_passes(levels, reductions, terms)
         if passes is not None:

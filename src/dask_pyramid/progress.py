@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dask_pyramid.runner import Progress, ProgressCallback
+    from dask_pyramid.verify.engine import VerifyCallback, VerifyProgress
 
-__all__ = ["progress_callback"]
+__all__ = ["progress_callback", "verify_callback"]
 
 
 @contextmanager
@@ -37,21 +38,39 @@ def progress_callback(
     TypeError
         If `progress` is none of these.
     """
-    if callable(progress):
-        yield progress
+    if callable(progress) or progress is False:
+        yield progress or None
         return
-    if progress not in (True, False, None):
-        raise TypeError(f"progress must be True, False or a callable, got {progress!r}")
-    if progress is False:
-        yield None
-        return
-    from tqdm.auto import tqdm
-
-    hidden = None if progress is None else False
-    with tqdm(total=total, unit="unit", desc="pyramid", disable=hidden) as bar:
+    with _bar(progress, total, unit="unit", desc="pyramid") as bar:
 
         def update(state: Progress) -> None:
             bar.set_postfix_str(f"{state.bytes_written / 2**30:.2f} GiB", refresh=False)
             bar.update(state.done - bar.n)
 
         yield update
+
+
+@contextmanager
+def verify_callback(
+    progress: bool | VerifyCallback | None,
+) -> Iterator[VerifyCallback | None]:
+    """Give the callback that a verification reports to; as `progress_callback`."""
+    if callable(progress) or progress is False:
+        yield progress or None
+        return
+    with _bar(progress, 0, unit="task", desc="verify") as bar:
+
+        def update(state: VerifyProgress) -> None:
+            bar.total = state.total
+            bar.update(state.done - bar.n)
+
+        yield update
+
+
+def _bar(progress: Any, total: int, *, unit: str, desc: str) -> Any:
+    if progress not in (True, None):
+        raise TypeError(f"progress must be True, False or a callable, got {progress!r}")
+    from tqdm.auto import tqdm
+
+    hidden = None if progress is None else False
+    return tqdm(total=total, unit=unit, desc=desc, disable=hidden)

@@ -48,7 +48,7 @@ def is_unfinished(attributes: Mapping[str, Any]) -> bool:
     return isinstance(mark, Mapping) and mark.get("status") == "unfinished"
 
 
-def object_hash(index: Sequence[int], size: int, crc32c: int) -> int:
+def object_hash(index: Sequence[int], size: int, crc32: int) -> int:
     """Return the hash of a stored object, never 0.
 
     Parameters
@@ -57,8 +57,9 @@ def object_hash(index: Sequence[int], size: int, crc32c: int) -> int:
         Position in the grid of objects of its level.
     size : int
         Bytes stored.
-    crc32c : int
-        CRC-32C of these bytes.
+    crc32 : int
+        CRC-32 of these bytes, that of zlib: an object that ends with a CRC-32C of its
+        own has the same CRC-32C whatever it holds.
 
     Returns
     -------
@@ -70,7 +71,7 @@ def object_hash(index: Sequence[int], size: int, crc32c: int) -> int:
     >>> object_hash((0, 1), 10, 7) == object_hash((1, 0), 10, 7)
     False
     """
-    text = f"{'.'.join(map(str, index))}:{size}:{crc32c}"
+    text = f"{'.'.join(map(str, index))}:{size}:{crc32}"
     digest = hashlib.blake2b(text.encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little") or 1
 
@@ -86,8 +87,8 @@ class Tally:
     Examples
     --------
     >>> tally = Tally((2, 3))
-    >>> tally.add((1, 2), size=10, crc32c=7)
-    >>> tally.remove((1, 2), size=10, crc32c=7)
+    >>> tally.add((1, 2), size=10, crc32=7)
+    >>> tally.remove((1, 2), size=10, crc32=7)
     >>> tally.objects, int(tally.sums.sum())
     (0, 0)
     """
@@ -104,21 +105,27 @@ class Tally:
         self.bytes = 0
         """Bytes stored."""
 
-    def add(self, index: Sequence[int], *, size: int, crc32c: int) -> None:
+    def add(self, index: Sequence[int], *, size: int, crc32: int) -> None:
         """Count an object that is stored."""
-        self._change(index, object_hash(index, size, crc32c))
+        self._change(index, object_hash(index, size, crc32))
         self.objects += 1
         self.bytes += size
 
-    def remove(self, index: Sequence[int], *, size: int, crc32c: int) -> None:
+    def remove(self, index: Sequence[int], *, size: int, crc32: int) -> None:
         """Take back an object that was counted."""
-        self._change(index, -object_hash(index, size, crc32c))
+        self._change(index, -object_hash(index, size, crc32))
         self.objects -= 1
         self.bytes -= size
 
     def _change(self, index: Sequence[int], by: int) -> None:
         at = tuple(i // g for i, g in zip(index, self.group, strict=True))
         self.sums[at] = (int(self.sums[at]) + by) % 2**32
+
+    def include(self, other: Tally) -> None:
+        """Add what another tally of the same level has counted."""
+        self.sums += other.sums  # modulo 2**32
+        self.objects += other.objects
+        self.bytes += other.bytes
 
     def extended(self, grid: Sequence[int]) -> Tally:
         """Return the same tally for a level that has grown.
@@ -177,6 +184,16 @@ class LevelRecord:
         sums = np.array(self.checksums, "uint32")
         tally.sums[...] = sums.reshape(tally.sums.shape)
         return tally
+
+    def extended(self, grid: Sequence[int]) -> LevelRecord:
+        """Return the same record for a level that has grown."""
+        return LevelRecord.counted_from(
+            self.tally().extended(grid),
+            path=self.path,
+            factors=self.factors,
+            steps=self.steps,
+            parent=self.parent,
+        )
 
     @classmethod
     def counted_from(

@@ -355,7 +355,7 @@ def write_pyramid(
             writing.check_complete(order, execution)
         else:
             writing.write(order, execution)
-    return _opened(order.target)
+    return stored_pyramid(order.target)
 
 
 def _order(
@@ -373,10 +373,10 @@ def _order(
     here, there = share_options(storage_options, image, target)
     opened = open_image(image, **reading, storage_options=here)
     place = targets.open_target(
-        target, mode=mode, sources=_places(opened), options=there
+        target, mode=mode, sources=image_places(opened), options=there
     )
     if team.elsewhere:
-        _check_reach(place)
+        check_reach(place)
     plan = plan_pyramid(opened, crew=team.crew, **planning)
     if plan.dtype in _REFUSED:
         warnings.warn(
@@ -393,7 +393,7 @@ def _order(
     )
 
 
-def _check_reach(place: targets.Target) -> None:
+def check_reach(place: targets.Target) -> None:
     """Refuse a target that other processes cannot write to."""
     if place.store is not None and lives_in_process(place.store):
         raise ValueError(
@@ -402,7 +402,7 @@ def _check_reach(place: targets.Target) -> None:
         )
 
 
-def _places(image: Image) -> tuple[str, ...]:
+def image_places(image: Image) -> tuple[str, ...]:
     """Return what must not be written: all that the source is read from."""
     if image.reader is not None:
         return image.reader.locations
@@ -569,10 +569,10 @@ def finish_pyramid(
     limits = {"workers": workers, "memory_limit": memory_limit}
     execution = writing.Execution(progress=progress, break_lock=break_lock)
     writing.finish(place, execution, limits=limits)
-    return _opened(place)
+    return stored_pyramid(place)
 
 
-def _opened(target: targets.Target) -> Pyramid:
+def stored_pyramid(target: targets.Target) -> Pyramid:
     """Return the pyramid at a target."""
     if not target.location:
         return open_pyramid(target.store)

@@ -27,6 +27,7 @@ __all__ = [
     "Receipt",
     "Written",
     "can_read",
+    "kept_objects",
     "object_grid",
     "valid_units",
 ]
@@ -47,7 +48,7 @@ class Written:
     """Number of objects along each axis."""
     sizes: tuple[int, ...]
     """Bytes stored of each, C order; `ABSENT` for what is left out."""
-    crc32c: tuple[int, ...]
+    crc32: tuple[int, ...]
     """CRC-32C of what is stored; 0 for what is left out."""
 
     @property
@@ -68,7 +69,7 @@ class Written:
         return cls(level=int(entry["level"]), **whole)
 
 
-_WRITTEN_LISTS = ("first", "shape", "sizes", "crc32c")
+_WRITTEN_LISTS = ("first", "shape", "sizes", "crc32")
 
 
 def _listed(value: Any) -> Any:
@@ -159,10 +160,10 @@ class Books:
         for written in receipt.written:
             tally = self.tallies[written.level]
             cells = np.ndindex(*written.shape)
-            for at, size, crc in zip(cells, written.sizes, written.crc32c, strict=True):
+            for at, size, crc in zip(cells, written.sizes, written.crc32, strict=True):
                 if size != ABSENT:
                     index = [a + i for a, i in zip(written.first, at, strict=True)]
-                    tally.add(index, size=size, crc32c=crc)
+                    tally.add(index, size=size, crc32=crc)
         for i, grey in enumerate(receipt.grey):
             self.grey[receipt.channel + i].add(grey)
 
@@ -193,6 +194,19 @@ def object_grid(plan: PyramidPlan, level: int) -> tuple[int, ...]:
     )
 
 
+def kept_objects(plan: PyramidPlan) -> list[np.ndarray[Any, Any]]:
+    """Return, for each level, which objects the plan leaves as they are."""
+    kept = [np.ones(object_grid(plan, k), bool) for k in range(len(plan.levels))]
+    for sweep in plan.passes:
+        for level in sweep.levels:
+            box = tuple(
+                slice(start // extent, ceil_div(stop, extent))
+                for (start, stop), extent in zip(level.part, level.objects, strict=True)
+            )
+            kept[level.level][box] = False
+    return kept
+
+
 def valid_units(
     plan: PyramidPlan,
     receipts: Sequence[Receipt],
@@ -215,7 +229,7 @@ def valid_units(
     list of Receipt
         The others are void, with all that was computed from what they wrote.
     """
-    sound = [np.zeros(found.shape, bool) for found in sizes]
+    sound = kept_objects(plan)
     valid = []
     for number in range(len(plan.passes)):
         good = [
@@ -248,7 +262,7 @@ def _is_whole(plan: PyramidPlan, receipt: Receipt) -> bool:
             for own, part in zip(box, written.box, strict=True)
         )
         count = math.prod(written.shape)
-        if not inside or {len(written.sizes), len(written.crc32c)} != {count}:
+        if not inside or {len(written.sizes), len(written.crc32)} != {count}:
             return False
         named[written.level] = named.get(written.level, 0) + count
     return named == {

@@ -6,7 +6,7 @@ Only numbers that are known already are shown: no pixel is read and nothing is c
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from dask_pyramid.axes import SPATIAL
 from dask_pyramid.drawing import levels_svg
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dask_pyramid.pyramid import Pyramid
 
 __all__ = [
+    "html_page",
     "image_html",
     "plan_html",
     "plan_text",
@@ -39,6 +40,32 @@ __all__ = [
 _X = " x "
 
 T = TypeVar("T")
+
+
+class HasHtml(Protocol):
+    """What a notebook can show."""
+
+    def _repr_html_(self) -> str: ...
+
+
+def html_page(shown: HasHtml) -> str:
+    """Return a page that holds what a value looks like in a notebook.
+
+    Parameters
+    ----------
+    shown : object with _repr_html_
+        A plan, a pyramid or a verification.
+
+    Returns
+    -------
+    str
+        A whole document, in light or dark as the reader's system is.
+    """
+    return (
+        '<!DOCTYPE html><html lang="en"><meta charset="utf-8">'
+        '<meta name="color-scheme" content="light dark"><title>dask-pyramid</title>'
+        f'<body style="font-family:sans-serif">{shown._repr_html_()}</body></html>\n'
+    )
 
 
 def image_html(image: Image) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dask_pyramid.cost import Budget, best_pass
 from dask_pyramid.geometry import Reach
-from dask_pyramid.passes import Pass, PassLevel
+from dask_pyramid.passes import Part, Pass, PassLevel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +31,9 @@ class Terms:
     """Chunks of the image, memory of a task and workers."""
     stream_axis: int
     """Axis along which units are streamed."""
+    parts: Sequence[Part] | None = None
+    """What of each level is to be written, whole objects; nothing of the first levels
+    means that they are stored. None: all of all levels."""
 
 
 def choose_passes(
@@ -55,11 +58,14 @@ def choose_passes(
         Bytes that one task would need at least, if nothing fits.
     """
     best: dict[int, tuple[float, tuple[Pass, ...]]] = {len(levels): (0.0, ())}
-    for start in range(len(levels) - 1, -1, -1):
+    first = _first(terms)
+    for start in range(len(levels) - 1, first - 1, -1):
         options = []
         needs = []
         for stop in _stops(levels, reductions, start, read_once=terms.source.read_once):
-            members = tuple(_members(levels, reductions, start, stop))
+            members = tuple(
+                _members(levels, reductions, start=start, stop=stop, parts=terms.parts)
+            )
             budget = terms.source
             if start:
                 budget = replace(
@@ -78,7 +84,14 @@ def choose_passes(
         if not options:
             return None, min(needs)
         best[start] = min(options, key=lambda option: option[0])
-    return best[0][1], 0
+    return best[first][1], 0
+
+
+def _first(terms: Terms) -> int:
+    """Return the first level that is written."""
+    parts = terms.parts or [((0, 1),)]
+    empty = [all(start == stop for start, stop in part) for part in parts]
+    return empty.index(False) if False in empty else len(parts)
 
 
 def _stops(
@@ -100,7 +113,12 @@ def _stops(
 
 
 def _members(
-    levels: Sequence[Level], reductions: Sequence[Reduction], start: int, stop: int
+    levels: Sequence[Level],
+    reductions: Sequence[Reduction],
+    *,
+    start: int,
+    stop: int,
+    parts: Sequence[Part] | None,
 ) -> Iterator[PassLevel]:
     """Yield the levels of a pass that writes levels ``start`` to ``stop - 1``."""
     first = start if start == 0 else levels[start].parent
@@ -116,4 +134,5 @@ def _members(
             written=number >= start,
             steps=(1,) * n if is_first else level.steps,
             reaches=(Reach(),) * n if is_first else reductions[number].reaches,
+            window=parts[number] if parts is not None and number >= start else None,
         )

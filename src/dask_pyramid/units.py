@@ -178,7 +178,7 @@ class _Run:
         self._prepare_grey()
         reader = job.reader
         if sweep.stored:
-            reader = job.target.level_reader(sweep.levels[0].level)
+            reader = job.target.level_reader(job.plan.levels[sweep.levels[0].level])
         assert reader is not None  # the runner has put in the blocks of a graph
         self.reader: Reader = reader
         held = capacities(self.lanes, slab=sweep.slab)
@@ -207,8 +207,15 @@ class _Run:
         """Follow the moves; return the number of voxels written."""
         act = {"read": self._read, "reduce": self._reduce, "write": self._write}
         return sum(
-            act[move.kind](move) for move in stream(self.lanes, slab=self.sweep.slab)
+            act[move.kind](move)
+            for move in stream(self.lanes, slab=self.sweep.slab)
+            if self._matters(move)
         )
+
+    def _matters(self, move: Move) -> bool:
+        """Whether there is a voxel: windows of levels may differ along other axes."""
+        boxes = self.owns if move.kind == "write" else self.needs
+        return all(start < stop for start, stop in boxes[move.lane])
 
     def _box(self, boxes: Sequence[tuple[int, int]], start: int, stop: int) -> Region:
         """Return a region with the range along the axis of streaming replaced."""
@@ -295,7 +302,7 @@ class _Run:
         cut[axis] = slice(None)
         values = planes[tuple(cut)]
         region = self._box(own, move.start, move.stop)
-        writer = self.job.target.level_writer(level.level)
+        writer = self.job.target.level_writer(self.job.plan.levels[level.level])
         if values.flags.c_contiguous:
             self.written.append(writer.write(region, values))
         else:

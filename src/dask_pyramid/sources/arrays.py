@@ -1,4 +1,4 @@
-"""Arrays in memory, transposed readers, and readers as dask arrays."""
+"""Arrays in memory, readers of readers, and readers as dask arrays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     from dask_pyramid.image import Reader, Region
 
-__all__ = ["ArrayReader", "TransposedReader", "reader_to_dask"]
+__all__ = [
+    "ArrayReader",
+    "ExpandedReader",
+    "JoinedReader",
+    "TransposedReader",
+    "join_graphs",
+    "reader_to_dask",
+]
 
 
 class ArrayReader:
@@ -127,6 +134,153 @@ class TransposedReader:
         """Return the voxels of `region`, as a view of the block that was read."""
         block = self._reader.read(tuple(region[axis] for axis in self._inverse))
         return block.transpose(self._permutation)
+
+
+class ExpandedReader:
+    """Read another reader with one axis more, of extent 1.
+
+    Parameters
+    ----------
+    reader : Reader
+        What is read.
+    axis : int
+        Position of the new axis.
+    """
+
+    def __init__(self, reader: Reader, axis: int) -> None:
+        self._reader = reader
+        self._axis = axis
+
+    def __repr__(self) -> str:
+        return f"ExpandedReader({self._reader!r}, {self._axis})"
+
+    def __dask_tokenize__(self) -> object:
+        return type(self).__name__, self._reader, self._axis
+
+    def _with_one(self, values: tuple[int, ...]) -> tuple[int, ...]:
+        return (*values[: self._axis], 1, *values[self._axis :])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent in voxels."""
+        return self._with_one(self._reader.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type in native byte order."""
+        return self._reader.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Extent in voxels of what is decoded together."""
+        return self._with_one(self._reader.chunks)
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Real paths or URLs that are read."""
+        return self._reader.locations
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pixels lie in this process."""
+        return bool(getattr(self._reader, "in_memory", False))
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Return the voxels of `region`."""
+        inner = (*region[: self._axis], *region[self._axis + 1 :])
+        return np.expand_dims(self._reader.read(inner), self._axis)
+
+
+class JoinedReader:
+    """Read two readers as one, the second behind the first along an axis.
+
+    Parameters
+    ----------
+    first, second : Reader
+        What is read; equal in dtype and in all other extents.
+    axis : int
+        Axis along which they are joined.
+    """
+
+    def __init__(self, first: Reader, second: Reader, *, axis: int) -> None:
+        self._parts = (first, second)
+        self._axis = axis
+        self._border = first.shape[axis]
+
+    def __repr__(self) -> str:
+        return f"JoinedReader({self._parts!r}, axis={self._axis})"
+
+    def __dask_tokenize__(self) -> object:
+        return type(self).__name__, self._parts, self._axis
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent in voxels."""
+        first, second = (list(part.shape) for part in self._parts)
+        first[self._axis] += second[self._axis]
+        return tuple(first)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type in native byte order."""
+        return self._parts[0].dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Extent in voxels of what is decoded together in the second part."""
+        return self._parts[1].chunks
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Real paths or URLs that are read."""
+        return self._parts[0].locations + self._parts[1].locations
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether pixels lie in this process."""
+        return any(getattr(part, "in_memory", False) for part in self._parts)
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Return the voxels of `region`, out of one part or joined of both."""
+        wanted = region[self._axis]
+        if wanted.stop <= self._border:
+            return self._parts[0].read(region)
+        behind = self._part(region, max(wanted.start, self._border), wanted.stop)
+        second = self._parts[1].read(self._shifted(behind))
+        if wanted.start >= self._border:
+            return second
+        first = self._parts[0].read(self._part(region, wanted.start, self._border))
+        return np.concatenate([first, second], axis=self._axis)
+
+    def _part(self, region: Region, start: int, stop: int) -> Region:
+        axis = self._axis
+        return (*region[:axis], slice(start, stop), *region[axis + 1 :])
+
+    def _shifted(self, region: Region) -> Region:
+        part = region[self._axis]
+        return self._part(region, part.start - self._border, part.stop - self._border)
+
+
+def join_graphs(first: da.Array, second: da.Array, *, axis: int, cut: int) -> da.Array:
+    """Return two dask arrays as one, the second behind the first along an axis.
+
+    Parameters
+    ----------
+    first, second : dask.array.Array
+        Equal in all other extents.
+    axis : int
+        Axis along which they are joined.
+    cut : int
+        Where blocks of the first one are cut: what is read of it begins there.
+    """
+    import dask.array as da
+
+    before: list[slice] = [slice(None)] * first.ndim
+    rest = list(before)
+    before[axis], rest[axis] = slice(0, cut), slice(cut, None)
+    parts = [first[tuple(before)], first[tuple(rest)], second]
+    joined: da.Array = da.concatenate([p for p in parts if p.size], axis=axis)
+    return joined
 
 
 def reader_to_dask(reader: Reader, block: Sequence[int]) -> da.Array:

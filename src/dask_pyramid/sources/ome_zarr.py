@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dask_pyramid.axes import STORAGE_ORDER
 from dask_pyramid.locations import is_url, local_path, public_url
-from dask_pyramid.metadata import Multiscales, parse_multiscales
-from dask_pyramid.sources.opened import Opened, reason
+from dask_pyramid.metadata import Multiscales, check_path, parse_multiscales
+from dask_pyramid.sources.opened import Opened, unreadable
 from dask_pyramid.sources.zarr_arrays import ZarrReader
 from dask_pyramid.stores import check_bucket, open_store
 
@@ -61,7 +61,6 @@ def open_zarr(
         If the metadata cannot be read, or the group is not one image.
     """
     import zarr
-    from obstore.exceptions import BaseError
 
     place = public_url(location) if is_url(location) else location
     store = open_store(location, options=options, hurried=True)
@@ -73,13 +72,10 @@ def open_zarr(
             f"source must be a Zarr array or group, got {place!r}, which holds no "
             "zarr.json, .zarray or .zgroup; check the path"
         ) from error
-    except (BaseError, OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:
         if is_url(location) and isinstance(error, OSError):
             raise
-        raise ValueError(
-            f"source must be readable, got {place!r}, whose Zarr metadata cannot be "
-            f"read: {reason(error)}"
-        ) from error
+        raise unreadable(error, location) from error
     if isinstance(node, zarr.Array):
         return open_array_node(node, axes, location=location)
     return open_group_node(node, axes, location=location)
@@ -113,7 +109,12 @@ def open_group_node(
     """Open level 0 of the one image that a group is or holds."""
     attributes = group.attrs.asdict()
     if not _has_image(attributes):
-        group = _only_image(group, location)
+        try:
+            group = _only_image(group, location)
+        except (OSError, ValueError, TypeError):
+            raise
+        except Exception as error:
+            raise unreadable(error, _place(group, location)) from error
         attributes = group.attrs.asdict()
     found = parse_multiscales(attributes)
     level = found.datasets[0]
@@ -168,19 +169,24 @@ def _has_image(attributes: Mapping[str, Any]) -> bool:
 def _only_image(group: zarr.Group, location: str | None) -> zarr.Group:
     """Return the one image within a group, as bioformats2raw and others write it."""
     attributes: Mapping[str, Any] = group.attrs.asdict()
-    ome: Mapping[str, Any] = attributes.get("ome", attributes)
+    found = attributes.get("ome", attributes)
+    ome: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
     place = _place(group, location)
     if "plate" in ome or "well" in ome:
         kind = "plate" if "plate" in ome else "well"
-        entries = ome[kind].get("wells" if kind == "plate" else "images", [])
-        paths = [entry.get("path") for entry in entries[:8]]
+        held = ome[kind] if isinstance(ome[kind], Mapping) else {}
+        entries = held.get("wells" if kind == "plate" else "images")
+        entries = entries[:8] if isinstance(entries, list) else []
+        paths = [entry.get("path") for entry in entries if isinstance(entry, Mapping)]
         raise ValueError(
             f"source must be one image, got a {kind}, {place!r}; open a field of view "
             f"in one of {paths!r}"
         )
-    names = [str(name) for name in ome["labels"]] if "labels" in ome else None
-    if names is None:
-        names = _children(group, ome)
+    names = _children(group, ome)
+    if isinstance(ome.get("labels"), list):
+        names = [str(name) for name in ome["labels"]]
+        for name in names:
+            check_path(name)
     images = [name for name in names if _is_image(group, name)]
     if len(images) == 1:
         return cast("zarr.Group", group[images[0]])

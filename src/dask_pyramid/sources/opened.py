@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
+from dask_pyramid.locations import is_url, public_url
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
     from pathlib import Path
@@ -33,6 +35,7 @@ __all__ = [
     "native",
     "reason",
     "region_text",
+    "unreadable",
 ]
 
 DECODE_ERRORS: tuple[type[Exception], ...] = (
@@ -138,7 +141,20 @@ def native(dtype: Any) -> np.dtype[Any]:
 
 def reason(error: BaseException) -> str:
     """Return the first line of an error, or its kind if it says nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
+
+def unreadable(error: Exception, place: str) -> ValueError:
+    """Return the error to raise where zarr cannot read the metadata of a node.
+
+    On metadata of strangers zarr raises of all kinds: KeyError, AttributeError,
+    RecursionError, MemoryError.
+    """
+    shown = public_url(place) if is_url(place) else place
+    return ValueError(
+        f"source must be readable, got {shown!r}, whose Zarr metadata cannot be read: "
+        f"{reason(error)}"
+    )
 
 
 def region_text(region: Region) -> str:

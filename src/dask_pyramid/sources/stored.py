@@ -13,6 +13,7 @@ from dask_pyramid.metadata import parse_multiscales
 from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.arrays import TransposedReader
+from dask_pyramid.sources.opened import unreadable
 from dask_pyramid.sources.zarr_arrays import ZarrReader
 from dask_pyramid.store_options import StoreOptions, parse_options
 from dask_pyramid.stores import check_bucket, open_store
@@ -65,6 +66,10 @@ def open_stored(
                 f"a pyramid must be an OME-Zarr group, got {shown or store!r}, where "
                 "there is none; check the path"
             ) from error
+        except Exception as error:
+            if is_url(place) and isinstance(error, OSError):
+                raise
+            raise unreadable(error, place or str(store)) from error
     attributes = group.attrs.asdict()
     if is_unfinished(attributes):
         raise ValueError(

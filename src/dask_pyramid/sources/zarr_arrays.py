@@ -25,6 +25,7 @@ from dask_pyramid.sources.opened import (
     native,
     reason,
     region_text,
+    unreadable,
 )
 from dask_pyramid.store_options import StoreOptions, parse_options
 from dask_pyramid.stores import lives_in_process, open_store, place_of, store_place
@@ -52,6 +53,8 @@ def open_zarr_array(
     *,
     mode: Literal["r", "r+"] = "r",
     in_place: bool = False,
+    checked: bool = False,
+    shape: tuple[int, ...] | None = None,
     options: StoreOptions | None = None,
 ) -> zarr.Array[Any]:
     """Open an array so that codecs use one thread for each read.
@@ -67,6 +70,11 @@ def open_zarr_array(
     in_place : bool
         Whether a local array may be written in place, where a killed write leaves a
         torn object; `zarrs` does so, zarr does not.
+    checked : bool
+        Whether every checksum is looked at: `zarrs` (0.2.3) leaves out those of inner
+        chunks that it decodes in part, zarr does not.
+    shape : tuple of int, optional
+        Extent to open it with, for an array that is growing.
     options : StoreOptions, optional
         How to open a URL.
 
@@ -87,10 +95,31 @@ def open_zarr_array(
         _executors.get("threads", _make_executor)
         pipelines = [_ZARR_PIPELINE]
         fast = isinstance(store, LocalStore) and (mode == "r" or in_place)
-        if fast and _zarrs_can(store, path):
+        if fast and not checked and _zarrs_can(store, path):
             pipelines.insert(0, _ZARRS_PIPELINE)
         with zarr.config.set(_settings(pipelines[0])):
-            return zarr.open_array(store, path=path, mode=mode)
+            array = zarr.open_array(store, path=path, mode=mode)
+            if shape is None or shape == array.shape:
+                return array
+            metadata = {**array.metadata.to_dict(), "shape": shape}
+            return zarr.Array.from_dict(array.store_path, metadata)
+
+
+def _check_inside(root: str, path: str) -> None:
+    """Refuse an array whose folder, or that of its chunks, leads out of its store.
+
+    Raises
+    ------
+    ValueError
+        If links lead out.
+    """
+    for folder in (path, f"{path}/c") if path else ():
+        real = os.path.realpath(os.path.join(root, folder))
+        if not real.startswith(os.path.join(root, "")):
+            raise ValueError(
+                f"arrays of a store must lie in it, got {folder!r}, a link from "
+                f"{root!r} to {real!r}; open that array by itself"
+            )
 
 
 def _settings(pipeline: str, *, strict: bool = False) -> dict[str, Any]:
@@ -142,6 +171,10 @@ class ZarrReader:
         A `LocalStore` is kept as its path, any other store as it is.
     path : str
         Path of the array within `store`.
+    checked : bool
+        Whether every checksum is looked at, as for `open_zarr_array`.
+    shape : tuple of int, optional
+        Extent to read it with, for an array that is growing.
     options : StoreOptions, optional
         How to open a URL.
     """
@@ -151,8 +184,11 @@ class ZarrReader:
         store: Store | str | os.PathLike[str],
         path: str = "",
         *,
+        checked: bool = False,
+        shape: tuple[int, ...] | None = None,
         options: StoreOptions | None = None,
     ) -> None:
+        self._checked = checked
         self._store: Store | None = None
         self._location = ""
         if not isinstance(store, str | os.PathLike):
@@ -166,9 +202,17 @@ class ZarrReader:
                 location if is_url(location) else os.path.realpath(location)
             )
         self._path = path.strip("/")
+        if self._location and not is_url(self._location):
+            _check_inside(self._location, self._path)
+        self._extent = shape
         self._stamp = self._fingerprint()
         self._array: zarr.Array[Any] | None = None
-        array = self._open()
+        try:
+            array = self._open()
+        except (OSError, ValueError, TypeError):
+            raise
+        except Exception as error:
+            raise unreadable(error, self._where()) from error
         self._shape = tuple(int(n) for n in array.shape)
         self._dtype = native(array.dtype)
         # For a sharded array, `chunks` of zarr is the inner chunk: what is decoded.
@@ -182,7 +226,7 @@ class ZarrReader:
 
     def __dask_tokenize__(self) -> object:
         place = self._location or id(self._store)
-        return type(self).__name__, place, self._path, self._stamp
+        return type(self).__name__, place, self._path, self._stamp, self._extent
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -288,11 +332,19 @@ class ZarrReader:
     def _open(self) -> zarr.Array[Any]:
         if self._store is not None:
             if self._array is None:
-                self._array = open_zarr_array(self._store, self._path)
+                self._array = open_zarr_array(
+                    self._store, self._path, shape=self._extent, checked=self._checked
+                )
             return self._array
-        key = self._location, self._path, self._stamp
+        key = self._location, self._path, self._stamp, self._extent, self._checked
         array: zarr.Array[Any] = _arrays.get(
             key,
-            lambda: open_zarr_array(self._location, self._path, options=self._options),
+            lambda: open_zarr_array(
+                self._location,
+                self._path,
+                shape=self._extent,
+                checked=self._checked,
+                options=self._options,
+            ),
         )
         return array

@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
 
-from dask_pyramid.receipts import ABSENT, Books, Receipt, object_grid, valid_units
+from dask_pyramid.geometry import ceil_div
+from dask_pyramid.journal import Journal
+from dask_pyramid.receipts import (
+    ABSENT,
+    Books,
+    Receipt,
+    kept_objects,
+    object_grid,
+    valid_units,
+)
+from dask_pyramid.sources.zarr_arrays import open_zarr_array
 from dask_pyramid.store import objects
 from dask_pyramid.store.contents import JOB
 from dask_pyramid.store.locks import LockedError
 from dask_pyramid.store.writers import WORK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from dask_pyramid.levels import Level
+    from dask_pyramid.passes import Part
     from dask_pyramid.plan import PyramidPlan
+    from dask_pyramid.provenance import Tally
     from dask_pyramid.store.targets import Target
 
 __all__ = [
     "check_current",
+    "clear_receipts",
     "clear_traces",
     "clear_work",
     "has_traces",
     "load_books",
     "object_sizes",
+    "object_sums",
     "put_job",
+    "put_journal",
     "put_receipt",
     "read_job",
+    "read_journal",
+    "recount",
     "sound_objects",
 ]
 
 _log = logging.getLogger("dask_pyramid")
 
 _RECEIPTS = f"{WORK}/receipts"
+_JOURNAL = f"{WORK}/growth.json"
 
 
 def put_job(target: Target, job: Mapping[str, Any]) -> None:
@@ -69,6 +90,29 @@ def read_job(target: Target) -> dict[str, Any] | None:
             "with mode='w'"
         )
     return job
+
+
+def put_journal(target: Target, journal: Journal) -> None:
+    """Store what a growth is about, before anything is changed."""
+    content = json.dumps(journal.to_json(), indent=1).encode()
+    objects.put(target.open(), _JOURNAL, content)
+
+
+def read_journal(target: Target) -> Journal | None:
+    """Return the growth that has not come to its end here, or None.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read.
+    """
+    found = objects.get(target.open(), _JOURNAL)
+    return None if found is None else Journal.from_json(json.loads(found))
+
+
+def clear_receipts(target: Target) -> None:
+    """Remove all receipts: what they say does not count any more."""
+    objects.delete_all(target.open(), _RECEIPTS)
 
 
 def check_current(target: Target, fingerprint: str) -> None:
@@ -149,10 +193,8 @@ def load_books(target: Target, plan: PyramidPlan, fingerprint: str) -> Books:
 
 
 def sound_objects(plan: PyramidPlan, books: Books) -> list[np.ndarray[Any, Any]]:
-    """Return, for each level, which objects units that are done have written."""
-    sound = [
-        np.zeros(object_grid(plan, number), bool) for number in range(len(plan.levels))
-    ]
+    """Return, for each level, which objects are there: made, or not to be made."""
+    sound = kept_objects(plan)
     for number in np.flatnonzero(books.done):
         for level, box in plan.boxes(int(number)):
             sound[level][box] = True
@@ -173,12 +215,73 @@ def object_sizes(
     grid = object_grid(plan, number)
     sizes = np.full(grid, ABSENT, np.int64)
     for key, size in objects.list_sizes(target.open(), path):
-        parts = key.removeprefix(f"{path}/").removeprefix("c/").split("/")
+        # "c/0/1" and "0/1", or with dots, as the array's metadata have it.
+        parts = key.removeprefix(f"{path}/").replace(".", "/").split("/")
+        parts = parts[1:] if parts[0] == "c" else parts
         if len(parts) == len(grid) and all(part.isdecimal() for part in parts):
             index = tuple(map(int, parts))
             if all(i < n for i, n in zip(index, grid, strict=True)):
                 sizes[index] = size
     return sizes
+
+
+def object_sums(
+    target: Target, level: Level, part: Part, *, grid: Sequence[int]
+) -> Iterator[tuple[tuple[int, ...], int, int]]:
+    """Yield position, bytes and CRC-32C of the stored objects in a part of a level.
+
+    Parameters
+    ----------
+    target : Target
+        The store.
+    level : Level
+        The level.
+    part : Part
+        Whole objects, in voxels.
+    grid : sequence of int
+        Number of objects along each axis; none beyond is looked at.
+
+    Notes
+    -----
+    Cost: each object is read, and not decoded.
+    """
+    ranges = [
+        range(start // extent, min(n, ceil_div(stop, extent)))
+        for (start, stop), extent, n in zip(part, level.objects, grid, strict=True)
+    ]
+    if not all(ranges):
+        return
+    store = target.open()
+    encode = open_zarr_array(store, level.path).metadata.encode_chunk_key
+    for index in itertools.product(*ranges):
+        content = objects.get(store, f"{level.path}/{encode(index)}")
+        if content is not None:
+            yield index, len(content), crc32(content)
+
+
+def recount(target: Target, plan: PyramidPlan, region: Part, tally: Tally) -> None:
+    """Correct the tally of level 0, a region of which somebody has written.
+
+    Notes
+    -----
+    Cost: the objects whose checksums are summed with one of the region are read, which
+    are those of the region alone in a level of at most 1024 objects.
+    """
+    level = plan.levels[0]
+    box = [
+        (start // o // g, ceil_div(ceil_div(stop, o), g))
+        for (start, stop), o, g in zip(region, level.objects, tally.group, strict=True)
+    ]
+    tally.sums[tuple(slice(*groups) for groups in box)] = 0
+    part = tuple(
+        (first * g * o, last * g * o)
+        for (first, last), o, g in zip(box, level.objects, tally.group, strict=True)
+    )
+    for index, size, crc in object_sums(target, level, part, grid=tally.grid):
+        tally.add(index, size=size, crc32=crc)
+    sizes = object_sizes(target, plan, 0)
+    tally.objects = int(np.count_nonzero(sizes != ABSENT))
+    tally.bytes = int(sizes[sizes != ABSENT].sum())
 
 
 def has_traces(target: Target) -> bool:
@@ -192,6 +295,7 @@ def clear_work(target: Target) -> None:
     """Remove all that a run has left beside the levels, but its lock."""
     clear_traces(target)
     objects.delete(target.open(), JOB)
+    objects.delete(target.open(), _JOURNAL)
 
 
 def clear_traces(target: Target) -> None:

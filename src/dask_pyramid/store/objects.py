@@ -221,11 +221,9 @@ def list_sizes(store: Any, prefix: str) -> Iterator[tuple[str, int]]:
     """
     from zarr.storage import LocalStore, ObjectStore
 
-    from dask_pyramid.object_store import UrlStore
-
     if isinstance(store, LocalStore):
         yield from _files(Path(store.root), prefix)
-    elif isinstance(store, UrlStore):
+    elif hasattr(store, "pages"):  # our own
         yield from _listed(store, prefix)
     elif isinstance(store, ObjectStore):
         for batch in store.store.list(prefix=prefix or None):

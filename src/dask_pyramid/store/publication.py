@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +17,24 @@ from dask_pyramid.store import objects
 from dask_pyramid.store.contents import read_attributes
 from dask_pyramid.store.ledger import clear_traces, clear_work, object_sizes
 from dask_pyramid.store.replacement import swap
+from dask_pyramid.store.writers import with_shape
 from dask_pyramid.stores import open_store
 
 if TYPE_CHECKING:
+    from dask_pyramid.levels import Level
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.store.targets import Target
 
 __all__ = [
     "codecs_json",
     "create",
+    "create_levels",
     "foreign_attributes",
     "is_created",
     "publish",
+    "put_attributes",
+    "put_extent",
+    "remove_levels",
     "unpublish",
     "wipe",
 ]
@@ -146,6 +153,59 @@ def _fill(group: Any, plan: PyramidPlan, codecs: Any) -> None:
             fill_value=0,
             **layout,
         )
+
+
+def create_levels(target: Target, plan: PyramidPlan, compressors: Any = None) -> None:
+    """Create the arrays of a complete image that are not there yet.
+
+    Parameters
+    ----------
+    target : Target
+        From `open_existing`.
+    plan : PyramidPlan
+        Levels and layout.
+    compressors : object
+        As for `codecs_json`.
+    """
+    import zarr
+
+    group = zarr.open_group(target.open(), mode="r+", use_consolidated=False)
+    _fill(group, plan, find_codecs(compressors, plan.version))
+
+
+def remove_levels(target: Target, paths: Sequence[str]) -> None:
+    """Remove arrays that no attributes name any more."""
+    for path in paths:
+        objects.delete_all(target.open(), path)
+
+
+def put_extent(target: Target, level: Level) -> None:
+    """Give an array the extent of the plan, in one put; nothing if it has it."""
+    store = target.open()
+    for name in ("zarr.json", ".zarray"):
+        key = f"{level.path}/{name}"
+        found = objects.get(store, key)
+        if found is not None:
+            wanted = with_shape(found, level.shape)
+            if wanted != found:
+                objects.put(store, key, wanted)
+
+
+def put_attributes(target: Target, attributes: Mapping[str, Any]) -> None:
+    """Replace the attributes of the group, in one put.
+
+    Metadata that were consolidated, which would hide what is new, are made again.
+    """
+    import zarr
+
+    store = target.open()
+    consolidated = zarr.open_group(store, mode="r").metadata.consolidated_metadata
+    group = zarr.open_group(store, mode="r+", use_consolidated=False)
+    group.attrs.put(dict(attributes))
+    if consolidated is not None:
+        with warnings.catch_warnings():  # "not part in the Zarr format 3", as it was
+            warnings.simplefilter("ignore")
+            zarr.consolidate_metadata(store)
 
 
 def foreign_attributes(target: Target) -> dict[str, Any]:

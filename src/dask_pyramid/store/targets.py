@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.credentials import address_of
 from dask_pyramid.locations import is_url, local_path, public_url
+from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources.opened import ProcessCache
 from dask_pyramid.sources.zarr_arrays import ZarrReader
-from dask_pyramid.store.contents import foreign_names, state_of
+from dask_pyramid.store import objects
+from dask_pyramid.store.contents import foreign_names, read_attributes, state_of
 from dask_pyramid.store.replacement import beside, settle
 from dask_pyramid.store.writers import LevelWriter
 from dask_pyramid.store_options import StoreOptions
@@ -25,8 +27,12 @@ from dask_pyramid.stores import open_store, store_place
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dask_pyramid.levels import Level
+
 __all__ = [
     "Target",
+    "open_existing",
+    "open_group",
     "open_target",
     "release",
     "reopened",
@@ -88,17 +94,22 @@ class Target:
         """Return the store that readers will open, which is where the lock is."""
         return replace(self, replaces=False).open()
 
-    def level_reader(self, number: int) -> ZarrReader:
-        """Return a reader of a stored level; opened once for each process."""
+    def level_reader(self, level: Level) -> ZarrReader:
+        """Return a reader of a stored level; opened once for each process.
+
+        It has the extent of the plan, to which the stored array may have to grow yet.
+        """
         place = self.store if self.store is not None else self.root
         return _readers.get(
-            (self.run, number),
-            lambda: ZarrReader(place, str(number), options=self.options),
+            (self.run, level.path),
+            lambda: ZarrReader(
+                place, level.path, shape=level.shape, options=self.options
+            ),
         )
 
-    def level_writer(self, number: int) -> LevelWriter:
+    def level_writer(self, level: Level) -> LevelWriter:
         """Return the writer of a level; opened once for each process."""
-        return _writers.get((self.run, number), lambda: LevelWriter(self, number))
+        return _writers.get((self.run, level.path), lambda: LevelWriter(self, level))
 
     def __str__(self) -> str:
         return (
@@ -172,6 +183,81 @@ def _opened(
     location = os.path.realpath(text)
     _check_apart(location, sources)
     return _open_folder(Path(location), mode)
+
+
+def open_existing(
+    target: Any,
+    *,
+    sources: Sequence[str] = (),
+    options: StoreOptions | None = None,
+) -> Target:
+    """Check a store whose image shall grow in place; nothing is written.
+
+    Parameters
+    ----------
+    target : path, URL or zarr store
+        What is there already.
+    sources : sequence of str
+        Paths and URLs of what shall be read beside it.
+    options : StoreOptions, optional
+        How to open a URL.
+
+    Returns
+    -------
+    Target
+        The target.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no Zarr group.
+    ValueError
+        If it lies in, at or around a source, holds symbolic links, cannot be written,
+        or has not been finished.
+    """
+    place = _existing_place(target, sources, options or StoreOptions())
+    store = place.store
+    if store is None:
+        store = open_store(place.location, options=place.options, hurried=True)
+    if not any(objects.get(store, name) for name in ("zarr.json", ".zgroup")):
+        raise FileNotFoundError(
+            f"target must be a Zarr group to grow, got {place}, where there is none; "
+            "check the path"
+        )
+    if is_unfinished(read_attributes(store)):
+        raise ValueError(
+            f"target must be complete to grow, got {place}, whose writing has not "
+            "finished; write_pyramid with mode='a' goes on with it"
+        )
+    return replace(place, state="complete")
+
+
+def open_group(target: Target) -> Any:
+    """Open the group of an existing image to read it, past consolidated metadata."""
+    import zarr
+
+    return zarr.open_group(target.open(), mode="r", use_consolidated=False)
+
+
+def _existing_place(
+    target: Any, sources: Sequence[str], options: StoreOptions
+) -> Target:
+    from zarr.storage import LocalStore
+
+    if isinstance(target, LocalStore):
+        target = target.root
+    if not isinstance(target, str | os.PathLike):
+        return _store_object(target, sources)
+    text = local_path(os.fspath(target))
+    if is_url(text):
+        _refuse_web(text)
+        _check_apart(address_of(text, options), sources)
+        return Target(location=text.rstrip("/"), options=options)
+    location = os.path.realpath(text)
+    _check_apart(location, sources)
+    settle(Path(location))
+    _refuse_links(Path(location))
+    return Target(location=location)
 
 
 def reopened(target: Target) -> Target:
@@ -258,21 +344,31 @@ def _refuse_links(path: Path) -> None:
 
 
 def _open_url(url: str, mode: str, options: StoreOptions) -> Target:
+    _refuse_web(url)
+    store = open_store(url, options=options, hurried=True)
+    return _found(Target(location=url, options=options), mode, store)
+
+
+def _refuse_web(url: str) -> None:
     if url.startswith(("http://", "https://")):
         raise ValueError(
             f"target must be a folder or an s3, gs or az URL, got {public_url(url)!r}; "
             "a web server takes no objects"
         )
-    store = open_store(url, options=options, hurried=True)
-    return _found(Target(location=url, options=options), mode, store)
 
 
 def _open_store_object(store: Any, mode: str, sources: Sequence[str]) -> Target:
-    from zarr.abc.store import Store
-    from zarr.storage import LocalStore, ZipStore
+    from zarr.storage import LocalStore
 
     if isinstance(store, LocalStore):
         return _opened(str(store.root), mode, sources=sources, options=None)
+    return _found(_store_object(store, sources), mode, store)
+
+
+def _store_object(store: Any, sources: Sequence[str]) -> Target:
+    from zarr.abc.store import Store
+    from zarr.storage import ZipStore
+
     if isinstance(store, ZipStore):
         raise ValueError(
             f"target must be a store whose objects can be replaced, got {store!r}; "
@@ -289,7 +385,7 @@ def _open_store_object(store: Any, mode: str, sources: Sequence[str]) -> Target:
         )
     if store.read_only:
         raise ValueError(f"target must be writable, got {store!r}; open it so")
-    return _found(Target(location="", store=store), mode, store)
+    return Target(location="", store=store)
 
 
 def _found(target: Target, mode: str, store: Any) -> Target:

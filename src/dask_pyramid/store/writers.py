@@ -8,6 +8,7 @@ each object, and nothing is read.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ import uuid
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from dask_pyramid.receipts import ABSENT, Written
 from dask_pyramid.sources.opened import reason, region_text
@@ -27,9 +29,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from dask_pyramid.image import Region
+    from dask_pyramid.levels import Level
     from dask_pyramid.store.targets import Target
 
-__all__ = ["WORK", "LevelWriter"]
+__all__ = ["WORK", "LevelWriter", "with_shape"]
 
 WORK = ".dask-pyramid"
 """Folder within a target for what is there only while it is written."""
@@ -44,19 +47,19 @@ class LevelWriter:
     ----------
     target : Target
         The pyramid, created before.
-    number : int
-        The level.
+    level : Level
+        The level, with the extent that it shall have.
     """
 
-    def __init__(self, target: Target, number: int) -> None:
-        self._number, self._target = number, str(target)
+    def __init__(self, target: Target, level: Level) -> None:
+        self._number, self._target = level.number, str(target)
         self._sink: _Folder | _Puts
         if target.local:
-            self._sink = _Folder(Path(target.root), str(number))
+            self._sink = _Folder(Path(target.root), level)
         else:
             # A pyramid that is complete may grow: its objects are replaced, or end.
             fresh = target.state != "complete"
-            self._sink = _Puts(target.open(), str(number), fresh=fresh)
+            self._sink = _Puts(target.open(), level, fresh=fresh)
         self._array = self._sink.array
 
     def write(self, region: Region, values: np.ndarray[Any, Any]) -> Written:
@@ -102,21 +105,36 @@ class LevelWriter:
             first=tuple(r.start for r in grid),
             shape=tuple(map(len, grid)),
             sizes=tuple(size for size, _ in stored),
-            crc32c=tuple(crc for _, crc in stored),
+            crc32=tuple(crc for _, crc in stored),
         )
+
+
+def with_shape(metadata: bytes, shape: Sequence[int]) -> bytes:
+    """Return the metadata of a Zarr array, v2 or v3, with another extent.
+
+    Examples
+    --------
+    >>> with_shape(b'{"shape": [2, 3], "fill_value": 0}', (4, 3))
+    b'{"shape": [4, 3], "fill_value": 0}'
+    """
+    found = json.loads(metadata)
+    if found["shape"] == list(shape):
+        return metadata
+    return json.dumps({**found, "shape": list(shape)}).encode()
 
 
 class _Folder:
     """A level of a local store."""
 
-    def __init__(self, root: Path, path: str) -> None:
-        self._final = root / path
-        self._staging = root / WORK / f"staging-{uuid.uuid4().hex}" / path
+    def __init__(self, root: Path, level: Level) -> None:
+        self._final = root / level.path
+        self._staging = root / WORK / f"staging-{uuid.uuid4().hex}" / level.path
         self._staging.mkdir(parents=True)
         self._folders: set[Path] = set()
         for name in ("zarr.json", ".zarray"):
             if (self._final / name).exists():
-                shutil.copyfile(self._final / name, self._staging / name)
+                content = (self._final / name).read_bytes()
+                (self._staging / name).write_bytes(with_shape(content, level.shape))
         self.array = open_zarr_array(str(self._staging), mode="r+", in_place=True)
 
     def write(
@@ -163,28 +181,26 @@ class _Folder:
 
 def _sum_of(file: Path) -> tuple[int, int]:
     """Return size and checksum of a file."""
-    from google_crc32c import extend
-
     size = crc = 0
     with file.open("rb") as stream:
         while block := stream.read(_BLOCK_BYTES):
             size += len(block)
-            crc = extend(crc, block)
+            crc = crc32(block, crc)
     return size, crc
 
 
 class _Puts:
     """A level of any other store: encoded here as for a folder, then put whole."""
 
-    def __init__(self, store: Any, path: str, *, fresh: bool) -> None:
-        self._store, self._path, self._fresh = store, path, fresh
+    def __init__(self, store: Any, level: Level, *, fresh: bool) -> None:
+        self._store, self._path, self._fresh = store, level.path, fresh
         folder = tempfile.mkdtemp(prefix="dask-pyramid-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._staging = Path(folder)
         for name in ("zarr.json", ".zarray"):
-            content = objects.get(store, f"{path}/{name}")
+            content = objects.get(store, f"{level.path}/{name}")
             if content is not None:
-                (self._staging / name).write_bytes(content)
+                (self._staging / name).write_bytes(with_shape(content, level.shape))
         self.array = open_zarr_array(folder, mode="r+", in_place=True)
 
     def write(
@@ -212,6 +228,4 @@ class _Puts:
 
 def _sum(data: bytes | None) -> tuple[int, int]:
     """Return size and checksum of an object."""
-    from google_crc32c import value
-
-    return (ABSENT, 0) if data is None else (len(data), int(value(data)))
+    return (ABSENT, 0) if data is None else (len(data), crc32(data))

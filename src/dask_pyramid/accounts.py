@@ -1,0 +1,237 @@
+"""What a store says of itself after a growth: checksums and attributes.
+
+What was there is said as before; what is replaced is subtracted before it is written,
+and added again from the receipts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid import __version__, metadata, omero
+from dask_pyramid.amended import with_levels
+from dask_pyramid.attributes import WINDOW, method_record
+from dask_pyramid.provenance import KEY, LevelRecord, Provenance, Tally
+from dask_pyramid.receipts import object_grid
+from dask_pyramid.store import ledger
+
+if TYPE_CHECKING:
+    from dask_pyramid.existing import Existing
+    from dask_pyramid.intents import Growth
+    from dask_pyramid.passes import Part
+    from dask_pyramid.plan import PyramidPlan
+    from dask_pyramid.receipts import Books
+    from dask_pyramid.store.targets import Target
+
+__all__ = ["all_tallies", "base_records", "final_attributes", "first_attributes"]
+
+
+def base_records(
+    target: Target, existing: Existing, plan: PyramidPlan
+) -> tuple[LevelRecord | None, ...]:
+    """Return the records of all levels without the objects that are to be written.
+
+    Parameters
+    ----------
+    target : Target
+        The store.
+    existing : Existing
+        What is stored, with its record.
+    plan : PyramidPlan
+        What is to be written.
+
+    Returns
+    -------
+    tuple of LevelRecord or None
+        None for each level if the store has no record of all that stays.
+
+    Notes
+    -----
+    Cost: what will be replaced is read once, undecoded.
+    """
+    record = existing.provenance
+    stored = {level.path for level in existing.levels}
+    levels = () if record is None else record.levels
+    known = {level.path: level for level in levels if level.path in stored}
+    if set(known) != stored:
+        return (None,) * len(plan.levels)
+    records = []
+    for level, part in zip(plan.levels, _written_parts(plan), strict=True):
+        tally = Tally(object_grid(plan, level.number))
+        if level.path in known:
+            before = known[level.path]
+            tally = before.tally().extended(tally.grid)
+            for index, size, crc32 in ledger.object_sums(
+                target, level, part, grid=before.grid
+            ):
+                tally.remove(index, size=size, crc32=crc32)
+        records.append(
+            LevelRecord.counted_from(
+                tally,
+                path=level.path,
+                factors=level.factors,
+                steps=level.steps,
+                parent=level.parent,
+            )
+        )
+    return tuple(records)
+
+
+def _written_parts(plan: PyramidPlan) -> list[Part]:
+    """Return what is written of each level."""
+    parts: list[Part] = [((0, 0),) * len(level.shape) for level in plan.levels]
+    for sweep in plan.passes:
+        for level in sweep.levels:
+            if level.written:
+                parts[level.level] = level.part
+    return parts
+
+
+def all_tallies(growth: Growth, books: Books) -> list[Tally | None]:
+    """Return what is stored of each level; None where nobody has counted it."""
+    new = len(growth.journal.before)
+    tallies: list[Tally | None] = []
+    for number, record in enumerate(growth.journal.records):
+        tally = None
+        if record is not None:
+            tally = record.tally()
+            tally.include(books.tallies[number])
+        elif number >= new:
+            tally = books.tallies[number]
+        tallies.append(tally)
+    region = growth.journal.region
+    if region is not None and tallies[0] is not None:
+        # The user has written level 0: only what is there now tells its checksums.
+        ledger.recount(growth.site.target, growth.plan, region, tallies[0])
+    return tallies
+
+
+def final_attributes(
+    growth: Growth, tallies: Sequence[Tally | None], books: Books
+) -> dict[str, Any]:
+    """Return the attributes of the group when all is written.
+
+    Parameters
+    ----------
+    growth : Growth
+        What was written.
+    tallies : sequence of Tally or None
+        From `all_tallies`.
+    books : Books
+        Grey values of new channels.
+    """
+    existing, plan = growth.site.existing, growth.plan
+    datasets = [_dataset(level) for level in plan.levels]
+    if existing.published:
+        attributes = with_levels(
+            existing.attributes,
+            datasets,
+            version=plan.version,
+            kept=len(growth.journal.before),
+            about=_about(growth),
+        )
+    else:
+        attributes = {**existing.attributes, **_fresh(growth, datasets)}
+    _extend_channels(attributes, growth, books)
+    record = existing.provenance
+    attributes.pop(KEY, None)
+    if record is not None and None not in tallies:
+        attributes[KEY] = _provenance(record, plan, tallies).to_json()
+    return attributes
+
+
+def first_attributes(existing: Existing) -> dict[str, Any]:
+    """Return the attributes of the group with level 0 alone."""
+    attributes = with_levels(
+        existing.attributes,
+        [_dataset(existing.levels[0])],
+        version=existing.version,
+        kept=1,
+    )
+    record = existing.provenance
+    if record is not None:
+        attributes[KEY] = replace(record, levels=record.levels[:1]).to_json()
+    return attributes
+
+
+def _dataset(level: Any) -> metadata.Dataset:
+    return metadata.Dataset(
+        path=level.path, scale=level.scale, translation=level.translation
+    )
+
+
+def _about(growth: Growth) -> dict[str, Any] | None:
+    """Return `type` and `metadata` if all coarser levels were made here."""
+    plan, n_kept = growth.plan, len(growth.journal.before)
+    if len(plan.levels) == n_kept:
+        return None  # nothing is said anew
+    if n_kept > 1 and growth.site.existing.method is None:
+        return None  # some are of another tool
+    return {"type": plan.method.name, "metadata": method_record(plan)}
+
+
+def _fresh(growth: Growth, datasets: Sequence[metadata.Dataset]) -> dict[str, Any]:
+    """Return the metadata of a group that had none."""
+    image, plan = growth.site.existing.image, growth.plan
+    coloured = "c" in image.axes and not image.labels and image.dtype.kind != "b"
+    n_channels = image.shape[image.axes.index("c")] if coloured else 1
+    return metadata.build_attributes(
+        metadata.Multiscales(
+            version=plan.version,
+            axes=plan.axes,
+            unit=plan.unit,
+            datasets=tuple(datasets),
+            name=image.name,
+            type=plan.method.name,
+            metadata=method_record(plan),
+            omero=omero.default_omero(image.dtype, n_channels) if coloured else None,
+        )
+    )
+
+
+def _extend_channels(attributes: dict[str, Any], growth: Growth, books: Books) -> None:
+    """Add the rendering of channels that are new, where there is one of the others."""
+    plan, image = growth.plan, growth.site.existing.image
+    holder = attributes.get("ome", attributes)
+    rendering = holder.get("omero")
+    if "c" not in plan.axes or not isinstance(rendering, Mapping):
+        return
+    channels = rendering.get("channels")
+    before = growth.journal.before[0][plan.axes.index("c")]
+    if not isinstance(channels, list) or len(channels) != before:
+        return
+    made = omero.default_omero(
+        np.dtype(image.dtype),
+        len(books.grey),
+        window=[grey.window(*WINDOW) for grey in books.grey],
+    )
+    holder["omero"] = {
+        **rendering,
+        "channels": [*channels, *made["channels"][before:]],
+    }
+
+
+def _provenance(
+    record: Provenance, plan: PyramidPlan, tallies: Sequence[Tally | None]
+) -> Provenance:
+    return replace(
+        record,
+        version=__version__,
+        method=plan.method.name,
+        sigma=plan.sigma,
+        levels=tuple(
+            LevelRecord.counted_from(
+                tally,
+                path=level.path,
+                factors=level.factors,
+                steps=level.steps,
+                parent=level.parent,
+            )
+            for level, tally in zip(plan.levels, tallies, strict=True)
+            if tally is not None
+        ),
+    )

@@ -1,0 +1,362 @@
+"""The public verbs on what is stored: add levels, update a region, append.
+
+Everything here is a few lines over the modules that do the work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid import growing, runner
+from dask_pyramid.growth import plan_levels, plan_updated
+from dask_pyramid.intents import Site, added, appended, look, superseding, updated
+from dask_pyramid.limits import tune_malloc
+from dask_pyramid.pyramid import Pyramid, check_reach, image_places, stored_pyramid
+from dask_pyramid.sources import open_image
+from dask_pyramid.sources.identity import identify
+from dask_pyramid.store import targets
+from dask_pyramid.store_options import StoreOptions, share_options
+from dask_pyramid.windows import parse_region
+from dask_pyramid.writing import Execution
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dask_pyramid.existing import Existing
+    from dask_pyramid.image import Image
+    from dask_pyramid.methods import Method, Sigma
+    from dask_pyramid.store.targets import Target
+
+__all__ = ["add_levels", "append", "update_pyramid"]
+
+
+def add_levels(
+    store: Any,
+    *,
+    method: str | Method | None = None,
+    sigma: Sigma = None,
+    scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
+    axes: str | Sequence[str] | None = None,
+    scale: Mapping[str, float] | Sequence[float] | None = None,
+    translation: Mapping[str, float] | Sequence[float] | None = None,
+    unit: str | Mapping[str, str | None] | Sequence[str | None] | None = None,
+    name: str | None = None,
+    chunks: Any = None,
+    shards: Any = None,
+    compressors: Any = None,
+    memory_limit: int | str | None = None,
+    replace: bool = False,
+    client: Any = None,
+    workers: int | None = None,
+    progress: bool | runner.ProgressCallback | None = None,
+    break_lock: bool = False,
+    retries: int = 2,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
+) -> Pyramid:
+    """Add the coarser levels that a stored image lacks; level 0 is only read.
+
+    Parameters
+    ----------
+    store : path, URL or zarr store
+        An OME-Zarr image of version 0.4, 0.5 or 0.6, by whatever tool, or a group that
+        holds one array.
+    method, sigma
+        As for `write_pyramid`; by default those of the levels that are there.
+    scale_factors : "auto" or sequence of int or dict by axis
+        Factors of all levels from level 0, increasing; those that are there come
+        first, and stay.
+    axes, scale, translation, unit, name
+        As for `open_image`, for a group that says nothing itself.
+    chunks, shards
+        As for `write_pyramid`; by default the chunks of level 0 if they are not
+        huge, and shards if level 0 has them.
+    compressors : object
+        As for `write_pyramid`.
+    memory_limit, client, workers, progress, break_lock, retries, storage_options
+        As for `write_pyramid`.
+    replace : bool
+        Whether to remove all levels but level 0 and make them anew. Readers see level 0
+        alone meanwhile.
+
+    Returns
+    -------
+    Pyramid
+        The pyramid as it is stored.
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError, ValueError, TypeError
+        If an argument breaks a rule, or a level that is there is not one of those
+        asked for; nothing is written then.
+    OSError
+        If level 0 cannot be read or the store not written, or if another process
+        writes it; readers see what they saw, and the same call goes on.
+
+    Warns
+    -----
+    UserWarning
+        If level 0 does not name its dimensions, as OME-Zarr 0.5 wants.
+
+    Notes
+    -----
+    Version, axes, unit, places, names, rendering and the attributes of others stay as
+    they are, and so do `labels` and whatever else lies in the group.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from dask_pyramid import write_pyramid
+    >>> image = np.zeros((40, 200, 200), "uint16")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_pyramid(image, f"{folder}/a.ome.zarr", scale_factors=[])
+    ...     pyramid = add_levels(f"{folder}/a.ome.zarr", scale_factors=[2, 4])
+    >>> pyramid.shapes
+    ((40, 200, 200), (20, 100, 100), (10, 50, 50))
+    """
+    tune_malloc()
+    options = share_options(storage_options, None, store)[1]
+    execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
+    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+        target = _reached(store, options, team)
+        site = look(
+            target,
+            axes=axes,
+            scale=scale,
+            translation=translation,
+            unit=unit,
+            name=name,
+        )
+        if site.is_listed:
+            site = growing.settle(site, break_lock=break_lock)
+        site.check("add_levels", published=False)
+        plan, n_kept = plan_levels(
+            site.existing,
+            method=method,
+            sigma=sigma,
+            scale_factors=scale_factors,
+            chunks=chunks,
+            shards=shards,
+            crew=team.crew,
+            replaces=replace,
+        )
+        growth = added(
+            site, plan, n_kept=n_kept, replaces=replace, compressors=compressors
+        )
+        if plan.passes or site.found is not None:
+            _warn_unnamed(site)
+            growing.grow(dataclasses.replace(growth, team=team), execution)
+        else:
+            growing.tidy(target, break_lock=break_lock)
+    return stored_pyramid(target)
+
+
+def _reached(store: Any, options: StoreOptions, team: runner.Team) -> Target:
+    """Return a store that exists and that those who run the units can write."""
+    target = targets.open_existing(store, options=options)
+    if team.elsewhere:
+        check_reach(target)
+    return target
+
+
+def _warn_unnamed(site: Site) -> None:
+    if not site.existing.named:
+        warnings.warn(
+            f"level 0 of {site.target} does not name its dimensions, as OME-Zarr "
+            f"{site.existing.version} wants; it is left as it is",
+            stacklevel=3,
+        )
+
+
+def update_pyramid(
+    store: Any,
+    region: Mapping[str, Any] | Sequence[Any],
+    *,
+    method: str | Method | None = None,
+    sigma: Sigma = None,
+    memory_limit: int | str | None = None,
+    client: Any = None,
+    workers: int | None = None,
+    progress: bool | runner.ProgressCallback | None = None,
+    break_lock: bool = False,
+    retries: int = 2,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
+) -> Pyramid:
+    """Compute again what depends on a region of level 0 that has changed.
+
+    Parameters
+    ----------
+    store : path, URL or zarr store
+        An OME-Zarr pyramid whose level 0 somebody has written.
+    region : dict by axis or sequence of slice or (start, stop)
+        Where, in voxels of level 0; an axis that a dict does not name is taken whole.
+    method, sigma
+        How the levels were made; by default what the metadata say.
+    memory_limit, client, workers, progress, break_lock, retries, storage_options
+        As for `write_pyramid`.
+
+    Returns
+    -------
+    Pyramid
+        The pyramid as it is stored.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, TypeError
+        If an argument breaks a rule, the method is not known, or a level is not level 0
+        reduced by whole factors; nothing is written then.
+    OSError
+        If a level cannot be read or written, or another process writes the store. The
+        same call starts again.
+
+    Notes
+    -----
+    Only the objects that hold a dependent voxel are written, each of them at once; a
+    reader may see new ones beside old ones until the call returns. The result is what
+    `write_pyramid` makes of the level 0 that is there.
+
+    Examples
+    --------
+    >>> import tempfile, zarr
+    >>> from dask_pyramid import write_pyramid
+    >>> image = np.zeros((40, 200, 200), "uint16")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     place = f"{folder}/a.ome.zarr"
+    ...     _ = write_pyramid(image, place, scale_factors=[2], method="max")
+    ...     zarr.open_array(f"{place}/0")[0, 0, 0] = 7
+    ...     pyramid = update_pyramid(place, {"z": (0, 1), "y": (0, 1), "x": (0, 1)})
+    ...     int(pyramid.levels[1][0, 0, 0].compute())
+    7
+    """
+    tune_malloc()
+    options = share_options(storage_options, None, store)[1]
+    execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
+    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+        target = _reached(store, options, team)
+        site = look(target)
+        site.check("update_pyramid")
+        if site.found is not None and site.found.published:
+            site = growing.settle(site, break_lock=break_lock)
+        image = site.existing.image
+        regions = [parse_region(region, image.shape, image.axes)]
+        if site.found is not None and site.found.region is not None:
+            # What an interrupted call has left half done comes first.
+            regions = list(dict.fromkeys([site.found.region, *regions]))
+        for part in regions:
+            plan = plan_updated(
+                site.existing, part, method=method, sigma=sigma, crew=team.crew
+            )
+            growth = updated(site, plan, part)
+            growing.grow(dataclasses.replace(growth, team=team), execution)
+            site = look(target)
+    return stored_pyramid(target)
+
+
+def append(
+    store: Any,
+    image: Any,
+    axis: str = "t",
+    *,
+    axes: str | Sequence[str] | None = None,
+    method: str | Method | None = None,
+    sigma: Sigma = None,
+    memory_limit: int | str | None = None,
+    client: Any = None,
+    workers: int | None = None,
+    progress: bool | runner.ProgressCallback | None = None,
+    break_lock: bool = False,
+    retries: int = 2,
+    storage_options: Mapping[str, Any] | StoreOptions | None = None,
+) -> Pyramid:
+    """Append an image behind a stored one, to level 0 and all other levels.
+
+    Parameters
+    ----------
+    store : path, URL or zarr store
+        An OME-Zarr pyramid.
+    image : Image, path, URL or array
+        What `open_image` takes: the axes, data type and, but along `axis`, extents of
+        the pyramid; one frame, channel or plane may lack `axis`. A spacing of 1 without
+        unit says nothing; any other must be the pyramid's.
+    axis : str
+        Axis along which the pyramid grows.
+    axes : str or sequence of str, optional
+        Names of the image's dimensions; an array has those of the pyramid.
+    method, sigma
+        How the levels were made; by default what the metadata say.
+    memory_limit, client, workers, progress, break_lock, retries, storage_options
+        As for `write_pyramid`.
+
+    Returns
+    -------
+    Pyramid
+        The pyramid as it is stored.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, TypeError
+        If an argument breaks a rule, the image does not continue the pyramid, or its
+        levels are not level 0 reduced by whole factors; nothing is written then.
+    OSError
+        If the image cannot be read or the store not written, or another process writes
+        it. Readers see the old extents; the same call goes on.
+
+    Notes
+    -----
+    The result is what `write_pyramid` makes of the whole image with the same layout.
+    Objects at the old end that hold old and new voxels are written again, and along a
+    spatial axis the coarse voxels near it, too, that were made of a mirrored border.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from dask_pyramid import open_image, write_pyramid
+    >>> frame = open_image(np.zeros((1, 200, 200), "uint16"), axes="tyx")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     place = f"{folder}/a.ome.zarr"
+    ...     _ = write_pyramid(frame, place, scale_factors=[2])
+    ...     pyramid = append(place, frame)
+    >>> pyramid.shapes
+    ((2, 200, 200), (2, 100, 100))
+    """
+    tune_malloc()
+    here, there = share_options(storage_options, image, store)
+    execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
+    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+        site = look(_reached(store, there, team))
+        site.check("append")
+        opened = _continuation(image, axes, site.existing, options=here)
+        sources = image_places(opened)
+        targets.open_existing(store, sources=sources, options=there)  # lies apart
+        source = identify(opened)
+        if team.elsewhere:
+            opened = runner.portable(opened)
+        planning = {"method": method, "sigma": sigma, "crew": team.crew}
+        growth = appended(site, opened, axis, source=source, options=planning)
+        if site.found is None or site.found.fingerprint == growth.journal.fingerprint:
+            pass
+        elif site.has_grown:
+            site = growing.settle(site, break_lock=break_lock)
+            growth = appended(site, opened, axis, source=source, options=planning)
+        else:
+            growth = superseding(growth)
+        growing.grow(dataclasses.replace(growth, team=team), execution)
+    return stored_pyramid(site.target)
+
+
+def _continuation(
+    image: Any,
+    axes: str | Sequence[str] | None,
+    existing: Existing,
+    *,
+    options: StoreOptions | None,
+) -> Image:
+    """Open what is to be appended; an array has the axes of the pyramid."""
+    # One that lacks the axis is named by its number of dimensions, as any array is.
+    plain = isinstance(image, np.ndarray) or hasattr(image, "dask")
+    if axes is None and plain and image.ndim == existing.image.ndim:
+        axes = existing.image.axes
+    return open_image(image, axes=axes, storage_options=options)

@@ -1,0 +1,363 @@
+"""Plans for what is stored already: more levels, a changed region, a longer axis.
+
+A plan of growth is a `PyramidPlan` whose passes have windows: the same units, kernels
+and layout as for a new pyramid, but only the objects that must be written.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dask_pyramid.existing import Existing, StoredLevel, kept, level_path
+from dask_pyramid.levels import Level, make_levels
+from dask_pyramid.methods import Method, Sigma, find_method
+from dask_pyramid.plan import PyramidPlan, find_image_method, make_plan, spread_sigma
+from dask_pyramid.sources.arrays import (
+    ExpandedReader,
+    JoinedReader,
+    join_graphs,
+)
+from dask_pyramid.windows import dependent_parts, nothing, whole, whole_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dask_pyramid.crew import Crew
+    from dask_pyramid.image import Image, Reader
+    from dask_pyramid.passes import Part
+
+__all__ = ["plan_appended", "plan_levels", "plan_updated"]
+
+# The chunks of level 0 are kept for further levels if they hold at most this.
+_CHUNK_BYTES = 2**23
+
+
+def plan_levels(
+    existing: Existing,
+    *,
+    method: str | Method | None,
+    sigma: Sigma,
+    scale_factors: str | Sequence[int | Mapping[str, int]],
+    chunks: Any,
+    shards: Any,
+    crew: Crew,
+    replaces: bool,
+) -> tuple[PyramidPlan, int]:
+    """Plan the levels that an image lacks.
+
+    Parameters
+    ----------
+    existing : Existing
+        What is stored.
+    method, sigma, scale_factors, chunks, shards
+        As for `dask_pyramid.add_levels`.
+    crew : Crew
+        What runs the units.
+    replaces : bool
+        Whether stored levels above level 0 are made anew.
+
+    Returns
+    -------
+    plan : PyramidPlan
+        All levels; passes for those that are to be written.
+    n_kept : int
+        Number of levels that stay as they are, level 0 among them.
+
+    Raises
+    ------
+    ValueError
+        If a stored level is not one of those asked for.
+    """
+    image, first = existing.image, existing.levels[0]
+    if replaces:
+        existing = replace(existing, levels=existing.levels[:1])
+    record, sigmas = _stored_method(existing, method, sigma)
+    if (
+        chunks is None
+        and math.prod(first.chunks) * image.dtype.itemsize <= _CHUNK_BYTES
+    ):
+        chunks = first.chunks
+    if shards is None and first.shards is None:
+        shards = False
+    planned = make_levels(
+        image, record, scale_factors=scale_factors, chunks=chunks, shards=shards
+    )
+    _check_kept(existing.levels, planned)
+    n_kept = len(existing.levels)
+    levels = tuple(
+        kept(level, existing.levels[level.number])
+        if level.number < n_kept
+        else replace(level, path=level_path(first.path, level.number))
+        for level in planned
+    )
+    plan = make_plan(
+        image,
+        levels,
+        method=record,
+        sigma=sigmas,
+        version=existing.version,
+        crew=crew,
+        parts=[
+            nothing(level) if level.number < n_kept else whole(level)
+            for level in levels
+        ],
+    )
+    return plan, n_kept
+
+
+def _check_kept(stored: Sequence[StoredLevel], planned: Sequence[Level]) -> None:
+    """Refuse stored levels that are not the first of those that are asked for."""
+    if len(stored) > len(planned):
+        raise ValueError(
+            f"scale_factors must name the levels that exist, too, got "
+            f"{len(planned) - 1} for {len(stored) - 1} stored above level 0; "
+            "replace=True writes all but level 0 anew"
+        )
+    for old, new in zip(stored[1:], planned[1:], strict=False):
+        places = zip(
+            (*old.scale, *old.translation),
+            (*new.scale, *new.translation),
+            (*new.scale, *new.scale),
+            strict=True,
+        )
+        same = all(abs(a - b) <= 1e-6 * unit for a, b, unit in places)
+        if old.shape != new.shape or not same:
+            raise ValueError(
+                f"level {old.path!r} must be the one that is asked for to be kept, got "
+                f"shape {old.shape!r}, scale {old.scale!r} and translation "
+                f"{old.translation!r} for {new.shape!r}, {new.scale!r} and "
+                f"{new.translation!r}; replace=True writes all but level 0 anew"
+            )
+
+
+def _stored_method(
+    existing: Existing, method: str | Method | None, sigma: Sigma
+) -> tuple[Method, Sigma]:
+    """Return the method that further voxels must be made by."""
+    image = existing.image
+    if len(existing.levels) == 1:
+        # No level shows it: what is asked for, else what the metadata say.
+        record = find_image_method(image, method or existing.method)
+        known = existing.sigma if record == existing.method else None
+        return record, known if sigma is None else sigma
+    if existing.method is None:
+        if method is None:
+            raise ValueError(
+                "method must be given for levels whose metadata do not say how they "
+                "were made by dask-pyramid; or write them anew with "
+                "add_levels(replace=True)"
+            )
+        return find_image_method(image, method), sigma
+    if method is not None and find_method(method) != existing.method:
+        raise ValueError(
+            f"method must be that of the stored levels, {existing.method.name!r}, got "
+            f"{find_method(method).name!r}; add_levels(replace=True) writes them anew"
+        )
+    known = existing.sigma
+    if sigma is not None and spread_sigma(existing.method, sigma, image.axes) != known:
+        raise ValueError(
+            f"sigma must be that of the stored levels, {known!r}, got {sigma!r}; "
+            "add_levels(replace=True) writes them anew"
+        )
+    return existing.method, known
+
+
+def plan_updated(
+    existing: Existing,
+    region: Part,
+    *,
+    method: str | Method | None,
+    sigma: Sigma,
+    crew: Crew,
+) -> PyramidPlan:
+    """Plan what depends on a region of level 0, on all other levels.
+
+    Parameters
+    ----------
+    existing : Existing
+        What is stored.
+    region : Part
+        From `windows.parse_region`.
+    method, sigma
+        As for `dask_pyramid.update_pyramid`.
+    crew : Crew
+        What runs the units.
+
+    Returns
+    -------
+    PyramidPlan
+        Level 0 is read and not written.
+    """
+    record, sigmas = _stored_method(existing, method, sigma)
+    levels = existing.as_levels(record)
+    parts = _dependent(
+        existing.image, levels, method=record, sigma=sigmas, region=region
+    )
+    return make_plan(
+        existing.image,
+        levels,
+        method=record,
+        sigma=sigmas,
+        version=existing.version,
+        crew=crew,
+        parts=[nothing(levels[0]), *parts[1:]],
+    )
+
+
+def plan_appended(
+    existing: Existing,
+    image: Image,
+    axis: str,
+    *,
+    method: str | Method | None,
+    sigma: Sigma,
+    crew: Crew,
+) -> tuple[PyramidPlan, Image]:
+    """Plan an image that is longer along an axis.
+
+    Parameters
+    ----------
+    existing : Existing
+        What is stored.
+    image : Image
+        What follows behind it.
+    axis : str
+        Axis along which it grows.
+    method, sigma
+        As for `dask_pyramid.append`.
+    crew : Crew
+        What runs the units.
+
+    Returns
+    -------
+    plan : PyramidPlan
+        All levels with their new extents; what is new or depends on it is written.
+    joined : Image
+        The stored level 0 and the image behind it.
+
+    Raises
+    ------
+    ValueError
+        If the image does not continue what is stored.
+    """
+    position = _axis(existing.image, axis)
+    image = _expanded(image, existing.image.axes, position)
+    _check_continues(existing.image, image, position)
+    record, sigmas = _stored_method(existing, method, sigma)
+    old = existing.image.shape[position]
+    region = tuple(
+        (old, old + n) if i == position else (0, n) for i, n in enumerate(image.shape)
+    )
+    joined = _joined(existing, image, position)
+    planned = make_levels(
+        joined, record, scale_factors=existing.factors(), chunks=None, shards=False
+    )
+    levels = tuple(
+        kept(level, stored)
+        for level, stored in zip(planned, existing.levels, strict=True)
+    )
+    plan = make_plan(
+        joined,
+        levels,
+        method=record,
+        sigma=sigmas,
+        version=existing.version,
+        crew=crew,
+        parts=_dependent(joined, levels, method=record, sigma=sigmas, region=region),
+    )
+    return plan, joined
+
+
+def _dependent(
+    image: Image,
+    levels: Sequence[Level],
+    *,
+    method: Method,
+    sigma: Sigma,
+    region: Part,
+) -> list[Part]:
+    reductions = [
+        method.reduction(level.steps, axes=image.axes, sigma=sigma) for level in levels
+    ]
+    parts = dependent_parts(levels, reductions, region)
+    return [
+        whole_objects(part, level) for part, level in zip(parts, levels, strict=True)
+    ]
+
+
+def _axis(image: Image, axis: str) -> int:
+    if axis not in image.axes:
+        raise ValueError(
+            f"axis must be one of the pyramid's, {''.join(image.axes)!r}, got {axis!r}"
+        )
+    return image.axes.index(axis)
+
+
+def _expanded(image: Image, axes: tuple[str, ...], position: int) -> Image:
+    """Return an image that lacks the axis, one frame or plane, with it."""
+    before, after = axes[:position], axes[position + 1 :]
+    if image.axes != before + after:
+        return image
+
+    def spread(values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+        return (*values[:position], value, *values[position:])
+
+    graph = image.graph
+    return replace(
+        image,
+        axes=axes,
+        scale=spread(image.scale, 1.0),
+        translation=spread(image.translation, 0.0),
+        unit=spread(image.unit, None),
+        reader=image.reader and ExpandedReader(image.reader, position),
+        graph=None if graph is None else graph[(slice(None),) * position + (None,)],
+    )
+
+
+def _check_continues(old: Image, new: Image, position: int) -> None:
+    """Refuse an image that is not of the same kind and extent."""
+    for name in ("axes", "dtype"):
+        if getattr(old, name) != getattr(new, name):
+            raise ValueError(
+                f"image must have the {name} of the pyramid, {getattr(old, name)!s}, "
+                f"got {getattr(new, name)!s}"
+            )
+    extents = [
+        (m, n)
+        for i, (m, n) in enumerate(zip(old.shape, new.shape, strict=True))
+        if i != position
+    ]
+    if any(m != n for m, n in extents):
+        raise ValueError(
+            f"image must have the extents of the pyramid but along "
+            f"{old.axes[position]!r}, {old.shape!r}, got {new.shape!r}"
+        )
+    for i, axis in enumerate(old.axes):
+        if new.unit[i] is None and new.scale[i] == 1:
+            continue  # it says nothing
+        same = abs(new.scale[i] - old.scale[i]) <= 1e-6 * old.scale[i]
+        if not same or new.unit[i] not in (old.unit[i], None):
+            raise ValueError(
+                f"image must have the spacing of the pyramid along {axis!r}, "
+                f"{old.scale[i]} {old.unit[i]}, got {new.scale[i]} {new.unit[i]}"
+            )
+
+
+def _joined(existing: Existing, image: Image, position: int) -> Image:
+    stored = existing.image
+    assert stored.reader is not None  # it is stored
+    if image.reader is not None:
+        reader: Reader = JoinedReader(stored.reader, image.reader, axis=position)
+        return replace(stored, reader=reader)
+    assert image.graph is not None  # by construction: one of the two is there
+    objects = existing.levels[0].shards or existing.levels[0].chunks
+    old = stored.shape[position]
+    graph = join_graphs(
+        stored.data,
+        image.graph,
+        axis=position,
+        cut=old // objects[position] * objects[position],
+    )
+    return replace(stored, reader=None, graph=graph)

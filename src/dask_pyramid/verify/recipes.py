@@ -1,0 +1,163 @@
+"""Ways in which a level may have been made: our methods, and what others do instead."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from dask_pyramid.geometry import Reach, Span, needed
+from dask_pyramid.kernels import reduce_block
+from dask_pyramid.methods import METHODS, Method
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dask_pyramid.image import Region
+    from dask_pyramid.methods import Reduction
+
+__all__ = ["RECIPES", "Recipe", "hinted"]
+
+Variant = Literal["", "truncated", "half-up", "zero-padded", "middle"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One way to make a level from the one below."""
+
+    name: str
+    """What to call it."""
+    method: Method
+    """The method of this package that it is, or is a variant of."""
+    sigma: tuple[float | None, ...] | None = None
+    """Standard deviation of a Gaussian, None for the method's own."""
+    variant: Variant = ""
+    """How it differs from the method."""
+
+    def offset(self, step: int) -> float:
+        """Return where a sample sits, in voxels from the first of its window."""
+        return step // 2 if self.variant == "middle" else self.method.offset(step)
+
+    def region(
+        self, region: Region, steps: Sequence[int], shape: Sequence[int]
+    ) -> Region:
+        """Return what is needed of the level below, which has `shape`."""
+        reaches = self._reduction(steps).reaches
+        if self.variant:
+            reaches = (Reach(),) * len(steps)
+        return tuple(
+            needed(r.start, r.stop, step=step, reach=reach, size=n)
+            for r, step, reach, n in zip(region, steps, reaches, shape, strict=True)
+        )
+
+    def voxels(self, steps: Sequence[int]) -> int:
+        """Return how many voxels one sample is made of."""
+        return math.prod(
+            step + reach.before + reach.after
+            for step, reach in zip(steps, self._reduction(steps).reaches, strict=True)
+        )
+
+    def compute(
+        self,
+        block: Any,
+        region: Region,
+        *,
+        steps: Sequence[int],
+        shape: Sequence[int],
+        compiled: bool = False,
+    ) -> Any:
+        """Return the voxels of `region`, made from what `self.region` asks for."""
+        if self.variant == "middle":
+            return _middle(block, region, steps)
+        if self.variant:
+            return _mean(block, steps, self.variant)
+        spans = [
+            Span(first=r.start, stop=r.stop, size=n)
+            for r, n in zip(region, shape, strict=True)
+        ]
+        return reduce_block(block, self._reduction(steps), spans, compiled=compiled)
+
+    def _reduction(self, steps: Sequence[int]) -> Reduction:
+        names = [str(i) for i in range(len(steps))]
+        return self.method.reduction(steps, axes=names, sigma=self.sigma)
+
+
+def _middle(block: Any, region: Region, steps: Sequence[int]) -> Any:
+    for axis, (part, step) in enumerate(zip(region, steps, strict=True)):
+        at = np.arange(part.stop - part.start) * step + step // 2
+        block = np.take(block, np.minimum(at, block.shape[axis] - 1), axis=axis)
+    return block
+
+
+_ROUNDINGS: dict[str, Callable[[Any], Any]] = {
+    "truncated": np.trunc,
+    "half-up": lambda values: np.floor(values + 0.5),
+    "zero-padded": np.rint,
+}
+
+
+def _mean(block: Any, steps: Sequence[int], variant: str) -> Any:
+    """Return local means whose rounding or border is another than ours."""
+    total = block.astype(np.float64)
+    for axis, step in enumerate(steps):
+        starts = np.arange(0, block.shape[axis], step)
+        total = np.add.reduceat(total, starts, axis=axis)
+        if variant != "zero-padded":
+            counts = np.minimum(step, block.shape[axis] - starts)
+            shape = [1] * block.ndim
+            shape[axis] = -1
+            total /= counts.reshape(shape)
+    if variant == "zero-padded":
+        total /= math.prod(steps)
+    if block.dtype.kind == "f":
+        return total.astype(block.dtype)
+    return _ROUNDINGS[variant](total).astype(block.dtype)
+
+
+_MEAN, _NEAREST = METHODS["mean"], METHODS["nearest"]
+
+RECIPES: tuple[Recipe, ...] = (
+    *(Recipe(name=name, method=method) for name, method in METHODS.items()),
+    Recipe(name="mean, truncated", method=_MEAN, variant="truncated"),
+    Recipe(name="mean, rounded half up", method=_MEAN, variant="half-up"),
+    Recipe(name="mean, zeros beyond the border", method=_MEAN, variant="zero-padded"),
+    Recipe(name="nearest, voxel step // 2", method=_NEAREST, variant="middle"),
+)
+"""What is tried on a pyramid whose method is not known, likeliest first."""
+
+# What the `type` of other tools says: ome-zarr, ngff-zarr, bioformats2raw, TensorStore,
+# neuroglancer, scikit-image. The first word that occurs decides.
+_HINTS = (
+    ("gaussian", None),
+    ("laplacian", None),
+    ("bin_shrink", "mean"),
+    ("bin-shrink", "mean"),
+    ("local_mean", "mean"),
+    ("local-mean", "mean"),
+    ("average", "mean"),
+    ("mean", "mean"),
+    ("nearest", "nearest"),
+    ("stride", "nearest"),
+    ("decimat", "nearest"),
+    ("simple", "nearest"),
+    ("label", "mode"),
+    ("mode", "mode"),
+    ("median", "median"),
+)
+
+
+def hinted(kind: str | None) -> str | None:
+    """Return the method of ours that another tool's `type` names, if it is one.
+
+    Examples
+    --------
+    >>> hinted("itkwasm_bin_shrink"), hinted("itkwasm_gaussian"), hinted("max")
+    ('mean', None, 'max')
+    """
+    word = (kind or "").lower()
+    for part, method in _HINTS:
+        if part in word:
+            return method
+    return word if word in METHODS else None

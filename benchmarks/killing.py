@@ -151,7 +151,7 @@ class Scene:
     @property
     def log(self) -> Path:
         """Names of the units that have begun in this round."""
-        return self.folder / f"begun-{self.number}.txt"
+        return self.folder / "begun.txt"
 
     def prepare(self) -> None:
         """Make the source, and the pyramid that nobody disturbs."""
@@ -393,6 +393,8 @@ class Round:
         self._done_before: set[str] = set()
         self._begun_before: Counter[str] = Counter()
         self.again = 0
+        # Units that were done and of which nobody may have heard: they are in flight.
+        self.unheard = 0
         self.started = time.perf_counter()
 
     def struck(self, was_at_work: bool) -> None:
@@ -414,14 +416,15 @@ class Round:
         """Look at what is there in the end."""
         begun = self.scene.begun()
         self._count_again(begun)
+        unheard = min(self.unheard, self.again)
         return Result(
             kind=self.kind,
             killed=self.killed,
             identical=self.scene.identical(),
             litter=tuple(self.scene.litter()),
-            in_flight=self.in_flight,
+            in_flight=self.in_flight + unheard,
             redone=sum(begun.values()) - len(begun),
-            again=self.again,
+            again=self.again - unheard,
             seconds=time.perf_counter() - self.started,
         )
 
@@ -521,6 +524,7 @@ def kill_of_cluster(made: Cluster, rng: random.Random, victim: str) -> Result:
     if victim == "worker":
         number = rng.randrange(2)
         was = kill(made.workers[number])
+        this.unheard = 1
         this.struck(was)
         made.start_worker(number)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from distributed import Client, LocalCluster
 from zarr.storage import LocalStore, MemoryStore
@@ -201,3 +202,95 @@ def test_the_path_of_an_array_is_no_pyramid(tmp_path):
     dp.write_pyramid(DATA, tmp_path / "a.zarr")
     with pytest.raises(ValueError, match="got the array"):
         dp.open_pyramid(tmp_path / "a.zarr" / "0")
+
+
+# -- what leads out of the target, or is somebody else's -------------------------------
+
+
+@pytest.mark.parametrize("place", ["", "0", ".dask-pyramid"])
+def test_symbolic_links_at_the_top_are_refused(tmp_path, place):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    target = tmp_path / "a.zarr"
+    dp.write_pyramid(DATA, target)
+    link = target / (place or "link")
+    if place == "0":
+        (target / "0").rename(outside / "0")
+        link.symlink_to(outside / "0")
+    else:
+        link.symlink_to(outside)
+    before = sorted(outside.rglob("*"))
+    for mode in ("a", "w"):
+        with pytest.raises(ValueError, match="must hold no symbolic links"):
+            dp.write_pyramid(DATA, target, mode=mode)
+    assert sorted(outside.rglob("*")) == before
+
+
+def test_a_chunk_folder_that_leads_out_is_not_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    tifffile.imwrite(tmp_path / "in.tif", DATA)
+    dp.prepare_pyramid(tmp_path / "in.tif", tmp_path / "a.zarr", shards=False)
+    (tmp_path / "a.zarr" / "0" / "c").symlink_to(outside)
+    with pytest.raises(ValueError, match="must hold no symbolic links"):
+        dp.run_units(tmp_path / "a.zarr")
+    assert not list(outside.iterdir())
+
+
+@pytest.mark.parametrize("name", [".git", "notes.txt", ".zarray", "2024-data"])
+def test_foreign_files_keep_a_pyramid_from_being_replaced(tmp_path, name):
+    dp.write_pyramid(DATA, tmp_path / "a.zarr")
+    (tmp_path / "a.zarr" / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=f"which also holds {name}"):
+        dp.write_pyramid(DATA + 1, tmp_path / "a.zarr", mode="w")
+    assert (tmp_path / "a.zarr" / name).read_text() == "mine"
+    np.testing.assert_array_equal(level_0(tmp_path / "a.zarr"), DATA)
+
+
+def test_a_foreign_file_that_comes_while_a_pyramid_is_replaced_is_kept(tmp_path):
+    target = tmp_path / "a.zarr"
+    dp.write_pyramid(DATA, target)
+
+    def come(_progress):
+        (target / "notes.txt").write_text("mine")
+
+    with pytest.raises(FileExistsError, match=r"which also holds notes\.txt"):
+        dp.write_pyramid(DATA + 1, target, mode="w", progress=come)
+    assert (target / "notes.txt").read_text() == "mine"
+    (target / "notes.txt").unlink()
+    with pytest.warns(UserWarning, match="is complete"):
+        dp.write_pyramid(DATA + 1, target, mode="a")
+    np.testing.assert_array_equal(level_0(target), DATA + 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+
+
+@pytest.mark.parametrize("purpose", ["replaced", "replacement"])
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_a_folder_that_has_the_name_of_a_replacement_is_kept(tmp_path, purpose, kind):
+    dp.write_pyramid(DATA, tmp_path / "a.zarr")
+    other = tmp_path / f".a.zarr.{purpose}"
+    if kind == "folder":
+        other.mkdir()
+        (other / "thesis.tex").write_text("mine")
+    elif kind == "file":
+        other.write_text("mine")
+    else:
+        (tmp_path / "elsewhere").mkdir()
+        other.symlink_to(tmp_path / "elsewhere")
+    for mode in ("w-", "a", "w"):
+        with pytest.raises(FileExistsError):
+            dp.write_pyramid(DATA, tmp_path / "a.zarr", mode=mode)
+    if kind == "folder":
+        assert (other / "thesis.tex").read_text() == "mine"
+    assert other.exists()
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.filterwarnings("ignore:Consolidated metadata:UserWarning")
+def test_consolidated_metadata_do_not_outlive_their_pyramid(version):
+    store = MemoryStore()
+    dp.write_pyramid(DATA, store, scale_factors=[2, 4], version=version)
+    zarr.consolidate_metadata(store)
+    dp.write_pyramid(DATA + 1, store, scale_factors=[2], version=version, mode="w")
+    assert len(dp.open_pyramid(store).levels) == 2
+    assert "2" not in zarr.open_group(store, mode="r")

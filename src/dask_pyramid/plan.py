@@ -269,10 +269,10 @@ class PyramidPlan:
                 for e in record["passes"]
             )
             return cls(**known)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"a stored plan must have all its fields, got one that this version "
-                f"cannot read: {error!r}"
+                f"cannot read: {error!r}; start again with mode='w'"
             ) from error
 
     def __str__(self) -> str:

@@ -85,7 +85,10 @@ def read_job(target: Target) -> dict[str, Any] | None:
             f"{target}; start again with mode='w'"
         ) from error
     if not isinstance(job, dict):
-        raise ValueError(f"{JOB} must hold an object, got {job!r:.100} in {target}")
+        raise ValueError(
+            f"{JOB} must hold an object, got {job!r:.100} in {target}; start again "
+            "with mode='w'"
+        )
     return job
 
 
@@ -146,10 +149,10 @@ def put_receipt(target: Target, receipt: Receipt) -> None:
 
 def _receipts(target: Target, fingerprint: str, n_tasks: int) -> Iterator[Receipt]:
     store = target.open()
-    for key, _ in list(objects.list_sizes(store, _RECEIPTS)):
-        if not key.endswith(".json"):
-            continue  # a kill has left it half written
-        found = objects.get(store, key)
+    keys = [key for key, _ in objects.list_sizes(store, _RECEIPTS)]
+    # What does not end so has been left half written by a kill.
+    whole = [key for key in keys if key.endswith(".json")]
+    for key, found in objects.get_all(store, whole):
         try:
             receipt = Receipt.from_json(json.loads(found or b""))
         except ValueError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dask_pyramid.object_store import UrlStore
 
@@ -18,6 +18,7 @@ __all__ = [
     "delete",
     "delete_all",
     "get",
+    "get_all",
     "list_sizes",
     "prune",
     "put",
@@ -27,6 +28,7 @@ __all__ = [
 
 # Objects of one call that are on their way at a time.
 _PUTS_AT_A_TIME = 16
+_GETS_AT_A_TIME = 64
 
 # What a file system answers that has no hard links, by which zarr creates exclusively.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
@@ -47,6 +49,23 @@ def get(store: Any, key: str) -> bytes | None:
     except FileNotFoundError:  # not even the folder of the store is there
         return None
     return None if found is None else bytes(found.to_bytes())
+
+
+def get_all(store: Any, keys: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+    """Yield keys and contents of objects, several of which are fetched at a time."""
+    import asyncio
+
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.core.sync import sync
+
+    async def fetch(some: Sequence[str]) -> list[Any]:
+        prototype = default_buffer_prototype()
+        return await asyncio.gather(*(store.get(key, prototype) for key in some))
+
+    for start in range(0, len(keys), _GETS_AT_A_TIME):
+        some = keys[start : start + _GETS_AT_A_TIME]
+        for key, found in zip(some, sync(fetch(some)), strict=True):
+            yield key, None if found is None else bytes(found.to_bytes())
 
 
 def put(store: Any, key: str, data: bytes) -> None:

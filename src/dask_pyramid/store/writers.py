@@ -170,12 +170,12 @@ class _Folder:
                 f"target must stay while it is written, got {str(self._final)!r}, "
                 "which somebody has removed"
             )
-        folder.mkdir(parents=True, exist_ok=True)
         if os.path.realpath(folder) != str(folder):
             raise ValueError(
                 f"target must hold no symbolic links, got {str(folder)!r}, which "
                 f"leads to {os.path.realpath(folder)!r}"
             )
+        folder.mkdir(parents=True, exist_ok=True)
         self._folders.add(folder)
 
 

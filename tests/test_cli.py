@@ -15,7 +15,8 @@ import zarr
 from click.testing import CliRunner
 
 import dask_pyramid as dp
-from dask_pyramid import cli, options, plan
+from dask_pyramid import cli, metadata, options
+from dask_pyramid.cli import parameters
 from dask_pyramid.info import stored_info
 from dask_pyramid.methods import METHODS
 
@@ -187,8 +188,8 @@ def test_defaults_are_those_of_python(monkeypatch):
 
 
 def test_choices_are_those_of_python():
-    assert tuple(METHODS) == cli._METHODS
-    assert plan.VERSIONS == cli._VERSIONS
+    assert tuple(METHODS) == parameters.METHODS
+    assert metadata.VERSIONS == parameters.VERSIONS
 
 
 def test_a_scheduler_writes_the_same_pixels(tmp_path, small):

@@ -21,8 +21,8 @@ ORDER = """
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
     sources.ome_zarr
     sources.tiff_metadata sources.tiff sources.planes sources sources.stored
-    existing sources.identity compression plan growth journal grey receipts jobs
-    attributes graph
+    existing sources.identity compression plan planning growth journal grey receipts
+    jobs attributes graph
     store.objects store.writers store.locks store.contents store.replacement
     store.targets store.ledger
     store.publication store units
@@ -34,13 +34,15 @@ ORDER = """
     verify.recipes verify.content verify.engine verify.geometry verify.arrays
     verify.omero verify.labels verify.leftovers verify.objects verify.plausible
     verify.making verify.part verify.diagnosis verify.pixels verify
-    writing accounts intents growing pyramid extend clusters stopping cli
+    downsampling session accounts intents growing pyramid write extend clusters stopping
+    cli.parameters cli.telling cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
 UPWARDS = {
     ("image", "sources.arrays"): "Image.data is the dask array of its reader",
     ("image", "report"): "what a value looks like in a notebook",
+    ("pyramid", "write"): "a value's own verb",
     ("plan", "report"): "what a value looks like in a notebook",
 }
 
@@ -58,7 +60,7 @@ VERSIONED = (
 # Third parties: where they may be named at all. NumPy may be everywhere but in the
 # modules of plain integers.
 ALLOWED = {
-    "click": {"cli"},
+    "click": {"cli", "cli.parameters", "cli.telling"},
     "cloudpickle": {"runner.tasks"},
     "dask": {
         "graph",
@@ -156,6 +158,8 @@ WITHOUT_NUMPY = {
 AT_THE_TOP = {
     ("kernels.compiled", "numba"),
     ("cli", "click"),
+    ("cli.parameters", "click"),
+    ("cli.telling", "click"),
     ("runner.plugin", "distributed"),
     ("clients", "obstore"),
     ("object_store", "obstore"),

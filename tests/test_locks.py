@@ -104,7 +104,7 @@ RACE = """
 import os, sys, time
 import numpy as np
 import dask_pyramid as dp
-from dask_pyramid import pyramid, writing
+from dask_pyramid import session, write
 from dask_pyramid.store.locks import LockedError
 target, go = sys.argv[1], time.time() + 2
 for number in range(16):
@@ -285,16 +285,16 @@ def test_the_lease_of_a_dead_process_keeps_nobody_away(store):
 
 def opened_late(monkeypatch, meanwhile):
     """Let `meanwhile` happen between the check of a target and its lock."""
-    from dask_pyramid import writing
+    from dask_pyramid import session
 
-    real = writing.write
+    real = session.write
 
     def late(order, execution):
-        monkeypatch.setattr(writing, "write", real)
+        monkeypatch.setattr(session, "write", real)
         meanwhile()
         real(order, execution)
 
-    monkeypatch.setattr(writing, "write", late)
+    monkeypatch.setattr(session, "write", late)
 
 
 @pytest.mark.parametrize("kind", ["folder", "memory"])
@@ -330,20 +330,20 @@ def test_a_share_that_comes_late_does_not_write_into_a_finished_pyramid(
 ):
     import tifffile
 
-    from dask_pyramid import writing
+    from dask_pyramid import session
 
     source, target = tmp_path / "in.tif", tmp_path / "a.zarr"
     tifffile.imwrite(source, DATA)
     dp.prepare_pyramid(source, target, scale_factors=[2], chunks=16)
-    real = writing._locked
+    real = session._locked
 
     def late(*args, **options):
-        monkeypatch.setattr(writing, "_locked", real)
+        monkeypatch.setattr(session, "_locked", real)
         dp.run_units(target)
         dp.finish_pyramid(target)
         return real(*args, **options)
 
-    monkeypatch.setattr(writing, "_locked", late)
+    monkeypatch.setattr(session, "_locked", late)
     with pytest.raises(OSError, match="target must stay as it is"):
         dp.run_units(target)
     assert sorted(path.name for path in target.iterdir()) == ["0", "1", "zarr.json"]

@@ -23,16 +23,16 @@ _HOMES = {
     "add_levels": "extend",
     "append": "extend",
     "build_pyramid": "pyramid",
-    "downsample": "pyramid",
-    "finish_pyramid": "pyramid",
+    "downsample": "downsampling",
+    "finish_pyramid": "write",
     "open_image": "sources",
     "open_pyramid": "pyramid",
-    "plan_pyramid": "plan",
-    "prepare_pyramid": "pyramid",
-    "run_units": "pyramid",
+    "plan_pyramid": "planning",
+    "prepare_pyramid": "write",
+    "run_units": "write",
     "update_pyramid": "extend",
     "verify_pyramid": "verify",
-    "write_pyramid": "pyramid",
+    "write_pyramid": "write",
 }
 
 __all__ = [
@@ -61,24 +61,23 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from dask_pyramid.downsampling import downsample
     from dask_pyramid.extend import add_levels, append, update_pyramid
     from dask_pyramid.image import Image
     from dask_pyramid.methods import METHODS, Method
-    from dask_pyramid.plan import PyramidPlan, plan_pyramid
-    from dask_pyramid.pyramid import (
-        Pyramid,
-        build_pyramid,
-        downsample,
-        finish_pyramid,
-        open_pyramid,
-        prepare_pyramid,
-        run_units,
-        write_pyramid,
-    )
+    from dask_pyramid.plan import PyramidPlan
+    from dask_pyramid.planning import plan_pyramid
+    from dask_pyramid.pyramid import Pyramid, build_pyramid, open_pyramid
     from dask_pyramid.runner import Progress
     from dask_pyramid.sources import open_image
     from dask_pyramid.store_options import StoreOptions
     from dask_pyramid.verify import Verification, verify_pyramid
+    from dask_pyramid.write import (
+        finish_pyramid,
+        prepare_pyramid,
+        run_units,
+        write_pyramid,
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -15,13 +15,14 @@ from dask_pyramid import growing, runner
 from dask_pyramid.growth import plan_levels, plan_updated
 from dask_pyramid.intents import Site, added, appended, look, superseding, updated
 from dask_pyramid.limits import tune_malloc
-from dask_pyramid.pyramid import Pyramid, check_reach, image_places, stored_pyramid
+from dask_pyramid.pyramid import Pyramid, stored_pyramid
+from dask_pyramid.session import Execution
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.identity import identify
 from dask_pyramid.store import targets
 from dask_pyramid.store_options import StoreOptions, share_options
 from dask_pyramid.windows import parse_region
-from dask_pyramid.writing import Execution
+from dask_pyramid.write import check_reach, image_places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

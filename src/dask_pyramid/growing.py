@@ -29,8 +29,8 @@ from dask_pyramid.units import Job
 if TYPE_CHECKING:
     from dask_pyramid.journal import Journal
     from dask_pyramid.provenance import Tally
+    from dask_pyramid.session import Execution
     from dask_pyramid.store.targets import Target
-    from dask_pyramid.writing import Execution
 
 __all__ = ["grow", "settle", "tidy"]
 

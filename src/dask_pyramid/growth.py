@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dask_pyramid.existing import Existing, StoredLevel, kept, level_path
 from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.methods import Method, Sigma, find_method
-from dask_pyramid.plan import PyramidPlan, find_image_method, make_plan, spread_sigma
+from dask_pyramid.planning import find_image_method, make_plan, spread_sigma
 from dask_pyramid.sources.arrays import (
     ExpandedReader,
     JoinedReader,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dask_pyramid.crew import Crew
     from dask_pyramid.image import Image, Reader
     from dask_pyramid.passes import Part
+    from dask_pyramid.plan import PyramidPlan
 
 __all__ = ["plan_appended", "plan_levels", "plan_updated"]
 

@@ -1,0 +1,276 @@
+"""The options of the commands, and how their texts are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from dask_pyramid import options
+
+__all__ = [
+    "BREAK_LOCK",
+    "COMPRESSOR",
+    "COMPRESSORS",
+    "DEBUG",
+    "JSON",
+    "LAYOUT",
+    "LEVELS",
+    "MACHINE",
+    "METHOD",
+    "METHODS",
+    "PROGRESS",
+    "READING",
+    "READING_NAMES",
+    "RETRIES",
+    "RUNNING",
+    "RUNNING_NAMES",
+    "SOURCE_STORE",
+    "STORE",
+    "VERSIONS",
+    "parsed_by",
+    "storage_options",
+    "with_options",
+]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# Written out, for METHODS would import NumPy; a test holds them against it.
+METHODS = (
+    "gaussian",
+    "gaussian-stride",
+    "mean",
+    "nearest",
+    "mode",
+    "median",
+    "min",
+    "max",
+)
+COMPRESSORS = ("blosc", "zstd", "lz4", "gzip", "none")
+VERSIONS = ("0.4", "0.5", "0.6")
+
+
+def parsed_by(parse: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Return a callback that reads a text, and tells wrong usage."""
+
+    def callback(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
+        try:
+            return None if value is None else parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return callback
+
+
+READING = (
+    click.option(
+        "--axes",
+        metavar="AXES",
+        help="Names of the input's dimensions in their order, out of t, c, z, y, x, "
+        "such as zyx or yxc.  [default: what the source says, else the last of tczyx]",
+    ),
+    click.option(
+        "--scale",
+        metavar="NUMBERS",
+        callback=parsed_by(options.numbers),
+        help="Spacing of voxel centres in the unit, for each axis (0.29,0.26,0.26) or "
+        "by name (z=0.29,y=0.26,x=0.26).  [default: what the source says, else 1]",
+    ),
+    click.option(
+        "--translation",
+        metavar="NUMBERS",
+        callback=parsed_by(options.numbers),
+        help="Position of the centre of the first voxel in the unit, given as the "
+        "scale.  [default: what the source says, else 0]",
+    ),
+    click.option(
+        "--unit",
+        metavar="UNIT",
+        callback=parsed_by(options.unit),
+        help="Unit of the spatial axes (um, micrometer, nm, ...), or by axis.  "
+        "[default: what the source says, else none]",
+    ),
+    click.option(
+        "--name",
+        metavar="NAME",
+        help="What viewers call the image.  [default: what the source says, else its "
+        "file name]",
+    ),
+)
+
+READING_NAMES = ("axes", "scale", "translation", "unit", "name")
+
+LAYOUT = (
+    click.option(
+        "--method",
+        type=click.Choice(METHODS),
+        help="How levels are reduced.  [default: gaussian; mode for labels and masks]",
+    ),
+    click.option(
+        "--sigma",
+        metavar="NUMBERS",
+        callback=parsed_by(options.sigma),
+        help="Standard deviation of the Gaussian in voxels of the level that is "
+        "reduced, for all axes or by axis.  [default: step/4 for gaussian, (step-1)/2 "
+        "for gaussian-stride]",
+    ),
+    click.option(
+        "--factors",
+        "scale_factors",
+        metavar="FACTORS",
+        callback=parsed_by(options.factors),
+        default="auto",
+        show_default=True,
+        help="Factors from level 0, increasing, one for each further level: 2,4,8, or "
+        "by axis with semicolons between levels: y=2,x=2;z=2,y=4,x=4. auto makes "
+        "voxels isotropic first and ends when a level fits into one chunk.",
+    ),
+    click.option(
+        "--chunks",
+        metavar="VOXELS",
+        callback=parsed_by(options.extents),
+        help="Extent of a chunk in voxels: one number for all spatial axes, one for "
+        "each axis, or by name; semicolons between levels, the last repeats.  "
+        "[default: powers of two, 0.5 to 1 MiB]",
+    ),
+    click.option(
+        "--shards",
+        metavar="VOXELS",
+        callback=parsed_by(options.extents),
+        help="Extent of a shard in voxels, given as the chunks, or none.  [default: "
+        "whole chunks, about 64 MiB; none for OME-Zarr 0.4]",
+    ),
+    click.option(
+        "--ome-zarr-version",
+        "version",
+        type=click.Choice(VERSIONS),
+        default="0.5",
+        show_default=True,
+        help="Version of OME-Zarr.",
+    ),
+    click.option(
+        "--memory-limit",
+        metavar="BYTES",
+        help="Memory that may be used, in bytes or with a unit (2GiB).  [default: half "
+        "of the machine's, or of the cluster's]",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Number of threads.  [default: number of cores]",
+    ),
+)
+
+RUNNING = (
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Run on the workers of this dask scheduler (tcp://host:8786), or as "
+        "threads, processes or synchronous.  [default: what dask's configuration says, "
+        "else threads]",
+    ),
+    click.option(
+        "--cluster",
+        type=click.Choice(["local", "slurm"]),
+        help="Start a cluster for this run and close it after: processes of this "
+        "machine, or jobs of SLURM (pip install 'dask-pyramid[slurm]').",
+    ),
+    click.option(
+        "--cluster-option",
+        "cluster_options",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=parsed_by(options.settings),
+        help="Argument of distributed.LocalCluster or dask_jobqueue.SLURMCluster, such "
+        "as cores=8 or memory=32GB; may be repeated. Values are JSON, or else text.",
+    ),
+    click.option(
+        "--jobs",
+        metavar="N[:M]",
+        callback=parsed_by(options.span),
+        help="Workers or jobs of the cluster; N:M adapts their number to the work.",
+    ),
+    click.option(
+        "--wait",
+        type=click.FloatRange(min=0),
+        default=300,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for the first worker of the cluster.",
+    ),
+)
+RUNNING_NAMES = ("scheduler", "cluster", "cluster_options", "jobs", "wait")
+STORE = (
+    click.option(
+        "--endpoint",
+        metavar="URL",
+        help="Server of an S3 URL that is not Amazon's (https://host, http://host:80), "
+        "or of a gs or az URL.  [default: what the environment says]",
+    ),
+    click.option(
+        "--anonymous", is_flag=True, help="Do not sign requests: the data are public."
+    ),
+)
+SOURCE_STORE = (
+    click.option(
+        "--source-endpoint", metavar="URL", help="Server of IN, where it differs."
+    ),
+    click.option(
+        "--source-anonymous", is_flag=True, help="Do not sign requests for IN alone."
+    ),
+)
+COMPRESSOR = click.option(
+    "--compressor",
+    "compressors",
+    type=click.Choice(COMPRESSORS),
+    default="blosc",
+    show_default=True,
+    help="Codec: blosc is zstd level 3 with byte shuffle; with a checksum where the "
+    "format has one.",
+)
+BREAK_LOCK = click.option(
+    "--break-lock",
+    is_flag=True,
+    help="Write although another process seems to write this store.",
+)
+PROGRESS = click.option(
+    "--progress/--no-progress",
+    default=None,
+    help="Show a bar on standard error.  [default: if that is a terminal]",
+)
+METHOD, LEVELS, MACHINE = LAYOUT[:2], LAYOUT[:5], LAYOUT[-2:]
+RETRIES = click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="How often a unit is tried again after an error that may pass.",
+)
+
+DEBUG = click.option(
+    "-v", "--debug", is_flag=True, help="Show the traceback of an error."
+)
+JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON instead of tables."
+)
+
+
+def with_options(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Apply decorators so that options appear in the order given."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def storage_options(endpoint: str | None, anonymous: bool) -> dict[str, Any] | None:
+    """Return what was given of a store; None if nothing was."""
+    given = {"endpoint": endpoint, "anonymous": anonymous or None}
+    found = {name: value for name, value in given.items() if value is not None}
+    return found or None

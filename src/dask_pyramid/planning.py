@@ -1,0 +1,266 @@
+"""Make the plan of a pyramid; whatever can be known to fail is refused here.
+
+Pure numbers: nothing is read, and nothing written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dask_pyramid import superblocks
+from dask_pyramid.cost import Budget
+from dask_pyramid.crew import Crew, Share, of_threads
+from dask_pyramid.image import Image, reads_directly
+from dask_pyramid.levels import Level, make_levels
+from dask_pyramid.limits import RUNTIME_BYTES
+from dask_pyramid.metadata import VERSIONS
+from dask_pyramid.methods import Method, Reduction, Sigma, find_method
+from dask_pyramid.plan import PyramidPlan
+from dask_pyramid.sources import open_image
+from dask_pyramid.strategy import Terms, choose_passes
+
+if TYPE_CHECKING:
+    from dask_pyramid.passes import Part, Pass
+
+__all__ = ["find_image_method", "make_plan", "plan_pyramid", "spread_sigma"]
+
+
+def plan_pyramid(
+    image: Any,
+    *,
+    method: str | Method | None = None,
+    sigma: Sigma = None,
+    scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
+    chunks: Any = None,
+    shards: Any = None,
+    version: str = "0.5",
+    memory_limit: int | str | None = None,
+    workers: int | None = None,
+    crew: Crew | None = None,
+) -> PyramidPlan:
+    """Plan a pyramid; nothing is read.
+
+    Parameters
+    ----------
+    image : Image, path, URL or array
+        What `open_image` takes.
+    method : str or Method, optional
+        Out of `METHODS`; by default ``"mode"`` for labels and masks, ``"gaussian"`` for
+        everything else.
+    sigma : float, dict by axis or sequence, optional
+        Standard deviation of the Gaussian for the axes that a step reduces, in voxels
+        of the level that is reduced; by default from the step.
+    scale_factors : "auto" or sequence of int or dict by axis
+        Factors from level 0, increasing. ``"auto"`` halves the axes whose spacing is at
+        most sqrt(2) times the finest, until the spatial part fits into one chunk.
+    chunks : int, tuple, dict by axis, or list of these by level, optional
+        Extent of a chunk in voxels; by default powers of two, 0.5 to 1 MiB.
+    shards : int, tuple, dict by axis, list of these by level, False or None
+        Extent of a shard in voxels; None chooses about 64 MiB, False means no shards.
+    version : {"0.5", "0.4", "0.6"}
+        Version of OME-Zarr.
+    memory_limit : int or str, optional
+        Bytes that the process may use (``"2 GiB"``); by default half of the machine's.
+    workers : int, optional
+        Units that run at a time; by default the number of cores.
+    crew : Crew, optional
+        Processes that run the units, in place of `memory_limit` and `workers`.
+
+    Returns
+    -------
+    PyramidPlan
+        Levels, layout, passes and cost.
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks a rule, or not even one unit fits into `memory_limit`.
+
+    Notes
+    -----
+    Cost: a few milliseconds, whatever the size of the image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image = open_image(np.zeros((60, 300, 300), "uint16"))
+    >>> [level.shape for level in plan_pyramid(image).levels]
+    [(60, 300, 300), (30, 150, 150), (15, 75, 75), (8, 38, 38)]
+    """
+    image = open_image(image)
+    record = find_image_method(image, method)
+    _check_version(version, shards)
+    if crew is None:
+        crew = of_threads(workers, memory_limit)
+    levels = make_levels(
+        image,
+        record,
+        scale_factors=scale_factors,
+        chunks=chunks,
+        shards=False if version == "0.4" else shards,
+    )
+    return make_plan(
+        image,
+        levels,
+        method=record,
+        sigma=sigma,
+        version=version,
+        crew=crew,
+    )
+
+
+def make_plan(
+    image: Image,
+    levels: tuple[Level, ...],
+    *,
+    method: Method,
+    sigma: Sigma,
+    version: str,
+    crew: Crew,
+    parts: Sequence[Part] | None = None,
+) -> PyramidPlan:
+    """Return the plan of levels that are known.
+
+    Parameters
+    ----------
+    image : Image
+        Level 0.
+    levels : tuple of Level
+        All levels.
+    method : Method
+        How they are reduced.
+    sigma, version, crew
+        As for `plan_pyramid`.
+    parts : sequence of Part, optional
+        What of each level is to be written, whole objects; by default all.
+
+    Returns
+    -------
+    PyramidPlan
+        With passes that fit.
+
+    Raises
+    ------
+    ValueError
+        As `plan_pyramid`.
+    """
+    sigmas = spread_sigma(method, sigma, image.axes)
+    reductions = [
+        method.reduction(level.steps, axes=image.axes, sigma=sigmas) for level in levels
+    ]
+    passes, share = _fitting(image, levels, reductions, crew=crew, parts=parts)
+    return PyramidPlan(
+        axes=image.axes,
+        unit=image.unit,
+        dtype=image.dtype.name,
+        method=method,
+        sigma=sigmas,
+        version=version,
+        levels=levels,
+        passes=passes,
+        source_chunks=image.chunks,
+        graph_tasks=_graph_tasks(image, levels, reductions),
+        source_direct=reads_directly(image),
+        source_graph=image.reader is None,
+        workers=share.workers,
+        processes=share.processes,
+        per_process=share.per_process,
+        memory_limit=crew.memory_limit,
+    )
+
+
+def find_image_method(image: Image, method: str | Method | None) -> Method:
+    """Return the record of a method, by default that for the kind of image.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method, or it invents values of labels.
+    """
+    if method is None:
+        method = "mode" if image.labels or image.dtype.kind == "b" else "gaussian"
+    record = find_method(method)
+    if image.labels and not record.labels:
+        raise ValueError(
+            f"method must keep label values for a label image, got {record.name!r}; "
+            "use 'mode' or 'nearest'"
+        )
+    return record
+
+
+def _check_version(version: str, shards: Any) -> None:
+    if version not in VERSIONS:
+        raise ValueError(
+            f"version must be one of {', '.join(VERSIONS)}, got {version!r}"
+        )
+    if version == "0.4" and shards not in (None, False):
+        raise ValueError(
+            f"shards must be None or False for version 0.4, got {shards!r}; "
+            "Zarr v2 has no shards, use version 0.5"
+        )
+
+
+def spread_sigma(
+    method: Method, sigma: Any, axes: tuple[str, ...]
+) -> tuple[float | None, ...] | None:
+    """Check sigma against a step that reduces every axis; keep what was asked for."""
+    if sigma is None:
+        return None
+    filters = method.reduction((2,) * len(axes), axes=axes, sigma=sigma).filters
+    assert filters
+    if isinstance(sigma, Mapping):
+        return tuple(None if a not in sigma else float(sigma[a]) for a in axes)
+    if isinstance(sigma, Iterable):
+        return tuple(None if s is None else float(s) for s in sigma)
+    return (float(sigma),) * len(axes)
+
+
+def _fitting(
+    image: Image,
+    levels: Sequence[Level],
+    reductions: Sequence[Reduction],
+    *,
+    crew: Crew,
+    parts: Sequence[Part] | None,
+) -> tuple[tuple[Pass, ...], Share]:
+    """Return passes that fit, for as many units at a time as there is memory for."""
+    for share in crew.shares:
+        terms = Terms(
+            source=Budget(
+                itemsize=image.dtype.itemsize,
+                chunks=image.chunks,
+                task_memory=share.task_memory,
+                workers=share.workers,
+                direct=reads_directly(image),
+                read_once=image.reader is None,
+            ),
+            stream_axis=image.stream_axis,
+            parts=parts,
+        )
+        passes, memory = choose_passes(levels, reductions, terms)
+        if passes is not None:
+            return passes, share
+    least = share.processes * (RUNTIME_BYTES + memory)
+    raise ValueError(
+        f"memory_limit must be at least {least} bytes for this layout"
+        f"{f' on {share.processes} workers' if share.processes > 1 else ''}, got "
+        f"{crew.memory_limit}; or ask for smaller shards or chunks"
+    )
+
+
+def _graph_tasks(
+    image: Image, levels: Sequence[Level], reductions: Sequence[Reduction]
+) -> tuple[int, ...]:
+    blocks = [image.blocks]
+    counts = [math.prod(map(len, blocks[0])) if image.reader is not None else 0]
+    for level, reduction in zip(levels[1:], reductions[1:], strict=True):
+        assert level.parent is not None  # only level 0 has none
+        below = blocks[level.parent]
+        above = superblocks.merged(
+            below, level.steps, reduction.reaches, first_axis=image.stream_axis
+        )
+        counts.append(superblocks.tasks(below, above, reduction.reaches))
+        blocks.append(superblocks.reduced(above, level.steps))
+    return tuple(counts)

@@ -126,6 +126,12 @@ def create(
         attributes={**attributes, **unfinished()},
     )
     _fill(group, plan, find_codecs(compressors, plan.version))
+    if plan.version == "0.4":
+        for level in plan.levels:
+            # The second object of an array, before which a kill may have come.
+            key = f"{level.path}/.zattrs"
+            if objects.get(target.open(), key) is None:
+                objects.put(target.open(), key, b"{}")
 
 
 def _format(plan: PyramidPlan) -> Any:
@@ -135,9 +141,6 @@ def _format(plan: PyramidPlan) -> Any:
 def _fill(group: Any, plan: PyramidPlan, codecs: Any) -> None:
     for level in plan.levels:
         if level.path in group:
-            if plan.version == "0.4":
-                # Its second object, before which a kill may have come.
-                group[level.path].update_attributes({})
             continue
         layout: dict[str, Any] = {"dimension_names": list(plan.axes)}
         if plan.version == "0.4":

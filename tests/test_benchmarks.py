@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-WITH_FOLDER = {"write", "memory", "first_use", "cluster"}
+WITH_FOLDER = {"write", "memory", "first_use", "cluster", "kills"}
 
 
 @pytest.mark.parametrize(
-    "script", ["write", "kernels", "memory", "planning", "first_use", "cluster"]
+    "script",
+    ["write", "kernels", "memory", "planning", "first_use", "cluster", "kills"],
 )
 def test_a_benchmark_runs_and_prints_figures(script, tmp_path):
     command = [sys.executable, str(BENCHMARKS / f"{script}.py"), "--toy"]

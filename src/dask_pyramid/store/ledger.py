@@ -96,6 +96,7 @@ def put_journal(target: Target, journal: Journal) -> None:
     """Store what a growth is about, before anything is changed."""
     content = json.dumps(journal.to_json(), indent=1).encode()
     objects.put(target.open(), _JOURNAL, content)
+    objects.delete(target.open(), JOB)  # of a run that was killed after it published
 
 
 def read_journal(target: Target) -> Journal | None:

@@ -517,3 +517,46 @@ def test_a_store_of_fsspec_is_written_and_read(tmp_path):
         for name in system.find(store.path)
     }
     same_objects(found, expected)
+
+
+# --- the whole life of a pyramid
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.05])
+def test_a_pyramid_is_resumed_checked_and_grown_on_a_real_server(
+    ceph, proxy_of, tmp_path, small_units, probability
+):
+    movie = np.stack([DATA, DATA[::-1], DATA[:, ::-1]])
+    layout = {**FINE, "axes": "tzyx", "name": "a", "workers": 1}
+    bucket = ceph.bucket()
+    url = f"s3://{bucket}/a.zarr"
+
+    class StopError(Exception):
+        pass
+
+    def stop(progress):
+        if progress.done == 2:
+            raise StopError
+
+    with proxy_of(ceph) as proxy:
+        proxy.set(mode="mixed", p=probability, seconds=0.5, seed=3)
+        given = {"storage_options": faulty(proxy, ceph)}
+        with pytest.raises(StopError):
+            dp.write_pyramid(movie[:2], url, progress=stop, **layout, **given)
+        dp.write_pyramid(movie[:2], url, mode="a", **layout, **given)
+        dp.append(url, dp.open_image(movie[2:], axes="tzyx"), **given)
+        found = dp.verify_pyramid(url, sample="full", **given)
+        assert found.ok, str(found)
+        dp.write_pyramid(movie, tmp_path / "a.zarr", **layout)
+        expected = {
+            path.relative_to(tmp_path / "a.zarr").as_posix(): path.read_bytes()
+            for path in (tmp_path / "a.zarr").rglob("*")
+            if path.is_file() and not path.name.endswith(".json")
+        }
+        stored = ceph.objects(bucket, "a.zarr/")
+        voxels = {key: v for key, v in stored.items() if not key.endswith(".json")}
+        assert voxels == expected
+        damaged = sorted(voxels)[0]
+        objects.put(open_store(url, read_only=False, options=given["storage_options"]),
+                    damaged, voxels[damaged][:-1])  # fmt: skip
+        assert not dp.verify_pyramid(url, sample="full", **given).ok

@@ -98,7 +98,7 @@ def first_written(**changes):
         first_written(first=[-1, 0, 0]),
         first_written(shape=[0, 0, 0]),
         first_written(sizes=[]),
-        first_written(crc32c=[]),
+        first_written(crc32=[]),
     ],
 )
 def test_a_receipt_that_is_none_is_void(begun, change):
@@ -203,7 +203,7 @@ def put_empty_receipts(target, job):
                     first=tuple(part.start for part in box),
                     shape=tuple(counts),
                     sizes=(-1,) * n,
-                    crc32c=(0,) * n,
+                    crc32=(0,) * n,
                 )
             )
         receipt = Receipt(

@@ -178,6 +178,7 @@ def build_pyramid(
 
     Examples
     --------
+    >>> import numpy as np
     >>> pyramid = build_pyramid(np.zeros((60, 300, 300), "uint16"), method="mean")
     >>> pyramid.levels[1].shape, pyramid.translation[1]
     ((30, 150, 150), (0.5, 0.5, 0.5))

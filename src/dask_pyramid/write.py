@@ -142,6 +142,7 @@ def write_pyramid(
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> image = np.zeros((40, 200, 200), "uint16")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     pyramid = write_pyramid(image, f"{folder}/a.ome.zarr", scale_factors=[2])

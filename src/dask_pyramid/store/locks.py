@@ -24,7 +24,7 @@ from dask_pyramid.store.writers import WORK
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Lock", "LockedError", "break_locks"]
+__all__ = ["Lock", "LockedError", "break_locks", "refuse_locked"]
 
 _log = logging.getLogger("dask_pyramid")
 
@@ -154,9 +154,7 @@ class Lock:
     def _check_others(self) -> None:
         """Refuse the lock while there are leases, and a lease while there is a lock."""
         if self._shared:
-            owner = _owner(objects.get(self._store, _LOCK))
-            if owner and not _is_gone(owner):
-                raise LockedError(_message(self._place, owner))
+            refuse_locked(self._store, self._place)
             return
         for key, _ in list(objects.list_sizes(self._store, _LEASES)):
             owner = _owner(objects.get(self._store, key))
@@ -173,6 +171,13 @@ class Lock:
                 objects.put(self._store, self._key, self._content())
             except Exception as problem:  # the store may be back at the next beat
                 _log.warning("the lock of %s is not renewed: %s", self._place, problem)
+
+
+def refuse_locked(store: Any, place: str) -> None:
+    """Raise `LockedError` if somebody holds the lock of a pyramid."""
+    owner = _owner(objects.get(store, _LOCK))
+    if owner and not _is_gone(owner):
+        raise LockedError(_message(place, owner))
 
 
 def break_locks(store: Any) -> None:

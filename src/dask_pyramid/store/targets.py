@@ -19,6 +19,7 @@ from dask_pyramid.sources.opened import ProcessCache
 from dask_pyramid.sources.zarr_arrays import ZarrReader
 from dask_pyramid.store import objects
 from dask_pyramid.store.contents import foreign_names, read_attributes, state_of
+from dask_pyramid.store.locks import refuse_locked
 from dask_pyramid.store.replacement import beside, settle
 from dask_pyramid.store.writers import LevelWriter
 from dask_pyramid.store_options import StoreOptions
@@ -401,6 +402,7 @@ def _found(target: Target, mode: str, store: Any) -> Target:
     if mode == "w-":
         way = "mode='w' replaces a pyramid"
         if state == "unfinished":
+            refuse_locked(store, str(target))
             way = (
                 "an interrupted run has left it: mode='a' resumes that, mode='w' "
                 "starts again"

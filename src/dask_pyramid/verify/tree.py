@@ -207,6 +207,8 @@ class StoreTree(Tree):
         self._store = store
         self._prefix = prefix.strip("/")
         self.travels = bool(location) or not lives_in_process(store)
+        # A web server is not asked: its refusals would be tried again for a minute.
+        self.listable = not location.startswith(("http://", "https://"))
 
     def get(self, key: str, limit: int | None = _MOST_BYTES) -> bytes | None:
         """See `Tree.get`."""
@@ -225,6 +227,9 @@ class StoreTree(Tree):
         """See `Tree.children`."""
         from zarr.core.sync import sync
 
+        if not self.listable:
+            return []
+
         async def names() -> list[str]:
             return [name async for name in self._store.list_dir(self._key(path))]
 
@@ -236,6 +241,8 @@ class StoreTree(Tree):
 
     def objects(self, path: str) -> Iterator[tuple[str, int | None]]:
         """See `Tree.objects`."""
+        if not self.listable:
+            return
         prefix = self._key(path) + "/"
         try:
             for key, size in self._listed(prefix):

@@ -110,6 +110,15 @@ def test_a_finished_run_is_not_run_again(tmp_path, source, runs):
     assert content(tmp_path / "a.zarr") == before
 
 
+def test_a_finished_run_that_has_lost_an_object_is_not_taken_for_complete(
+    tmp_path, source
+):
+    dp.write_pyramid(source, tmp_path / "a.zarr", **SMALL)
+    files_of(tmp_path / "a.zarr", 1)[3].unlink()
+    with pytest.raises(OSError, match=r"level 1 of .* must hold .*verify tells which"):
+        dp.write_pyramid(source, tmp_path / "a.zarr", mode="a", **SMALL)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

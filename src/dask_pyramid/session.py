@@ -330,6 +330,8 @@ def check_complete(order: Order, execution: Execution) -> None:
     ------
     ValueError
         If it is not; the message says how they differ.
+    OSError
+        If objects have been lost since.
 
     Warns
     -----
@@ -358,6 +360,12 @@ def check_complete(order: Order, execution: Execution) -> None:
             f"mode 'a' must go on with the same job, got {target}, which is complete "
             f"and differs: {found}; mode='w' replaces it"
         )
+    publication.check_counts(
+        target,
+        job.plan,
+        [level.objects for level in record.levels],
+        way="verify tells which are missing, mode='w' writes all anew",
+    )
     if ledger.has_traces(target):  # of a run that was killed after it was published
         with _locked(target, execution):
             left = ledger.read_job(target)

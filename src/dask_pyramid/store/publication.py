@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dask_pyramid.store.targets import Target
 
 __all__ = [
+    "check_counts",
     "codecs_json",
     "create",
     "create_levels",
@@ -256,6 +257,31 @@ def wipe(target: Target) -> None:
             objects.delete_all(store, name)
 
 
+def check_counts(
+    target: Target, plan: PyramidPlan, wanted: Sequence[int], *, way: str
+) -> None:
+    """Raise `OSError` if a level holds more or fewer objects than wanted.
+
+    Parameters
+    ----------
+    target : Target
+        The pyramid.
+    plan : PyramidPlan
+        Its levels.
+    wanted : sequence of int
+        Number of objects of each level.
+    way : str
+        The way out, for the message.
+    """
+    for number, count in enumerate(wanted):
+        found = int(np.count_nonzero(object_sizes(target, plan, number) != ABSENT))
+        if found != count:
+            raise OSError(
+                f"level {number} of {target} must hold {count} objects, got {found}; "
+                f"{way}"
+            )
+
+
 def publish(
     target: Target, plan: PyramidPlan, books: Books, attributes: Mapping[str, Any]
 ) -> None:
@@ -279,13 +305,10 @@ def publish(
     """
     import zarr
 
-    for number, tally in enumerate(books.tallies):
-        found = int(np.count_nonzero(object_sizes(target, plan, number) != ABSENT))
-        if found != tally.objects:
-            raise OSError(
-                f"level {number} of {target} must hold {tally.objects} objects, got "
-                f"{found}; nothing is published, mode='a' makes what is missing"
-            )
+    wanted = [tally.objects for tally in books.tallies]
+    check_counts(
+        target, plan, wanted, way="nothing is published, mode='a' makes what is missing"
+    )
     group = zarr.open_group(target.open(), mode="r+")
     group.attrs.put({**foreign_attributes(target), **attributes})
     clear_work(target)

@@ -40,7 +40,7 @@ def add_levels(
     *,
     method: str | Method | None = None,
     sigma: Sigma = None,
-    scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
+    scale_factors: ScaleFactors = "auto",
     axes: str | Sequence[str] | None = None,
     scale: Mapping[str, float] | Sequence[float] | None = None,
     translation: Mapping[str, float] | Sequence[float] | None = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.geometry import Reach, Span
 from dask_pyramid.kernels import reduce_block
-from dask_pyramid.superblocks import borrowed, merged, reduced
+from dask_pyramid.superblocks import Chunks, borrowed, merged, reduced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ def reduce_array(
     array : dask.array.Array
         Any chunking; NumPy or CuPy blocks.
     reduction : Reduction
-        Steps and filters.
+        How each axis is reduced.
     compiled : bool
         Whether host blocks go to the compiled kernels.
     first_axis : int
@@ -84,22 +84,26 @@ def reduce_array(
     """
     from dask.array.overlap import overlap
 
-    reaches = reduction.reaches
-    blocks = merged(array.chunks, reduction.steps, reaches, first_axis=first_axis)
+    blocks = merged(
+        array.chunks, reduction.steps, reduction.halos, first_axis=first_axis
+    )
     if blocks != array.chunks:
         # In one step, as the plan counts it, with or without a client: the blocks hold
         # about the same number of voxels before and after.
         array = array.rechunk(blocks, threshold=_ONE_STEP, method="tasks")
     chunks = reduced(blocks, reduction.steps)
-    halo = borrowed(blocks, reaches)
+    halo = borrowed(blocks, reduction.halos)
     if any(reach != Reach() for reach in halo):
         depth = {axis: (r.before, r.after) for axis, r in enumerate(halo)}
         array = overlap(array, depth, boundary="none", allow_rechunk=False)
-    bounds = tuple((0, *itertools.accumulate(sizes)) for sizes in chunks)
     return array.map_blocks(
         _reduce_task,
         reduction=reduction,
-        bounds=bounds,
+        bounds=_bounds(chunks),
+        held=[
+            [max(0, start - reach.before) for start in borders[:-1]]
+            for borders, reach in zip(_bounds(blocks), halo, strict=True)
+        ],
         shape=tuple(sum(sizes) for sizes in blocks),
         compiled=compiled,
         chunks=chunks,
@@ -108,11 +112,16 @@ def reduce_array(
     )
 
 
+def _bounds(chunks: Chunks) -> tuple[tuple[int, ...], ...]:
+    return tuple((0, *itertools.accumulate(sizes)) for sizes in chunks)
+
+
 def _reduce_task(
     block: Any,
     *,
     reduction: Reduction,
     bounds: Sequence[Sequence[int]],
+    held: Sequence[Sequence[int]],
     shape: Sequence[int],
     compiled: bool,
     block_id: tuple[int, ...],
@@ -121,4 +130,9 @@ def _reduce_task(
         Span(first=bound[i], stop=bound[i + 1], size=size)
         for bound, i, size in zip(bounds, block_id, shape, strict=True)
     ]
-    return reduce_block(block, reduction, spans, compiled=compiled)
+    starts = [first[i] for first, i in zip(held, block_id, strict=True)]
+    cut = tuple(
+        slice(part.start - start, part.stop - start)
+        for part, start in zip(reduction.needed(spans), starts, strict=True)
+    )
+    return reduce_block(block[cut], reduction, spans, compiled=compiled)

@@ -40,7 +40,7 @@ def plan_levels(
     *,
     method: str | Method | None,
     sigma: Sigma,
-    scale_factors: str | Sequence[int | Mapping[str, int]],
+    scale_factors: ScaleFactors,
     chunks: Any,
     shards: Any,
     crew: Crew,

@@ -1,5 +1,8 @@
 """The ways to reduce an image, as records; how pixels are computed is in `kernels`.
 
+By whole steps a method has a kernel of its own. If the step along an axis is no whole
+number, all axes of the reduction are resampled: `Method.between` says how.
+
 Whatever distinguishes one method from another is a field of `Method`. A second
 ``if method == ...`` elsewhere is a missing field.
 """
@@ -15,11 +18,14 @@ from typing import Any, Literal
 import numpy as np
 
 from dask_pyramid.axes import per_axis
-from dask_pyramid.geometry import Reach
+from dask_pyramid.factors import is_whole
+from dask_pyramid.geometry import Factor, Reach, Span, needed
 
 __all__ = [
     "METHODS",
     "AxisFilter",
+    "AxisSampler",
+    "Between",
     "Method",
     "Reduction",
     "Sigma",
@@ -27,10 +33,19 @@ __all__ = [
     "gaussian_weights",
 ]
 
-Kernel = Literal["filter", "mean", "first", "mode", "median", "min", "max"]
+Kernel = Literal["filter", "mean", "first", "mode", "median", "min", "max", "sample"]
+
+Between = Literal["linear", "mean", "nearest"]
+"""How a sample is made where its window ends between two voxels."""
 
 Sigma = float | Mapping[str, float] | Sequence[float | None] | None
 """Standard deviation of a Gaussian: for all axes, by axis, or None for the default."""
+
+_BETWEEN: dict[Between, str] = {
+    "linear": "Gaussian, then linear interpolation at the centre of each voxel",
+    "mean": "mean over the extent of each voxel",
+    "nearest": "the voxel nearest to the centre of each",
+}
 
 # Where the tails of a Gaussian are cut, in sigma; SciPy's default.
 _TRUNCATE = 4.0
@@ -79,8 +94,29 @@ class AxisFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AxisSampler:
+    """How one axis is resampled where a step of the reduction is no whole number."""
+
+    step: Factor
+    """Window in voxels; each sample is at the centre of its own."""
+    between: Between
+    """How voxels around it become a sample."""
+    sigma: float
+    """Standard deviation of the Gaussian that goes before; 0 for none."""
+
+    @property
+    def reach(self) -> Reach:
+        """What is needed beyond the window, at most."""
+        if self.step == 1 or self.between == "nearest":
+            return Reach()
+        radius = len(gaussian_weights(self.sigma)) // 2 + 1
+        # The last window may lie beyond the border, but for a part of its first voxel.
+        return Reach(before=radius + math.ceil(self.step), after=radius)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """One way to reduce an image by whole factors."""
+    """One way to reduce an image."""
 
     name: str
     """What the user calls it; the OME-Zarr `type`."""
@@ -99,22 +135,42 @@ class Method:
     Gaussian."""
     sigma_origin: int = 0
     """See `sigma`."""
+    between: Between | None = None
+    """How samples are made if a step is no whole number; None: that is refused."""
     description: str
     """One sentence for the metadata."""
 
-    def offset(self, step: int) -> float:
-        """Return where a sample sits, in voxels from the first of its window."""
-        return (step - 1) / 2 if self.sample == "centre" else 0.0
+    @property
+    def between_text(self) -> str:
+        """What the metadata say of levels whose step is no whole number."""
+        return _BETWEEN[self.between] if self.between else ""
 
-    def default_sigma(self, step: int) -> float | None:
-        """Return the standard deviation for a step in voxels, None for no filter."""
+    def offsets(self, steps: Sequence[Factor]) -> tuple[float, ...]:
+        """Return where a sample sits, in voxels from the first of its window.
+
+        Examples
+        --------
+        >>> METHODS["nearest"].offsets((2, 2)), METHODS["nearest"].offsets((2, exact(2.5)))
+        ((0.0, 0.0), (0.5, 0.75))
+        """
+        if self.sample == "first" and is_whole(steps):
+            return (0.0,) * len(steps)
+        return tuple(float((step - 1) / 2) for step in steps)
+
+    def default_sigmas(self, steps: Sequence[Factor]) -> tuple[float | None, ...]:
+        """Return the standard deviation for each axis in voxels, None for no filter.
+
+        Before voxels are interpolated it is ``(step - 1) / 2``, as in scikit-image.
+        """
         if self.sigma is None:
-            return None
-        return self.sigma * (step - self.sigma_origin)
+            return (None,) * len(steps)
+        if not is_whole(steps):
+            return tuple(float((step - 1) / 2) for step in steps)
+        return tuple(self.sigma * (step - self.sigma_origin) for step in steps)
 
     def reduction(
         self,
-        steps: Sequence[int],
+        steps: Sequence[Factor],
         *,
         axes: Sequence[str],
         sigma: Sigma = None,
@@ -123,7 +179,7 @@ class Method:
 
         Parameters
         ----------
-        steps : sequence of int
+        steps : sequence of int or Fraction
             Window along each axis; 1 leaves an axis alone.
         axes : sequence of str
             Axes, to read a dict.
@@ -139,9 +195,12 @@ class Method:
         Raises
         ------
         ValueError
-            If `sigma` is negative or given to a method without a Gaussian.
+            If `sigma` is negative or given to a method without a Gaussian, or the
+            method has no meaning for steps that are no whole numbers.
         """
         sigmas = self._sigmas(steps, axes=axes, sigma=sigma)
+        if not is_whole(steps):
+            return self._resampling(steps, sigmas)
         if self.kernel != "filter":
             return Reduction(kernel=self.kernel, steps=tuple(steps), filters=())
         filters = tuple(
@@ -154,8 +213,29 @@ class Method:
         )
         return Reduction(kernel=self.kernel, steps=tuple(steps), filters=filters)
 
+    def _resampling(
+        self, steps: Sequence[Factor], sigmas: Sequence[float]
+    ) -> Reduction:
+        if self.between is None:
+            able = ", ".join(name for name, m in METHODS.items() if m.between)
+            raise ValueError(
+                f"method must be one of {able} for steps between levels that are no "
+                f"whole numbers, got {self.name!r} for a step of "
+                f"{' x '.join(f'{float(step):g}' for step in steps)}; give "
+                "scale_factors that are multiples of those before"
+            )
+        samplers = tuple(
+            AxisSampler(
+                step=step, between=self.between, sigma=sigma if step > 1 else 0.0
+            )
+            for step, sigma in zip(steps, sigmas, strict=True)
+        )
+        return Reduction(
+            kernel="sample", steps=tuple(steps), filters=(), samplers=samplers
+        )
+
     def _sigmas(
-        self, steps: Sequence[int], *, axes: Sequence[str], sigma: Any
+        self, steps: Sequence[Factor], *, axes: Sequence[str], sigma: Any
     ) -> tuple[float, ...]:
         if sigma is not None and self.sigma is None:
             raise ValueError(
@@ -166,7 +246,7 @@ class Method:
         if sigma is not None and not isinstance(sigma, Iterable):
             spread = (sigma,) * len(steps)
         given = per_axis(spread, axes, name="sigma", default=None)
-        defaults = (self.default_sigma(step) or 0.0 for step in steps)
+        defaults = (default or 0.0 for default in self.default_sigmas(steps))
         sigmas = tuple(
             default if entry is None else float(entry)
             for entry, default in zip(given, defaults, strict=True)
@@ -185,22 +265,43 @@ class Reduction:
 
     kernel: Kernel
     """Which kernel computes it."""
-    steps: tuple[int, ...]
+    steps: tuple[Factor, ...]
     """Window along each axis, in voxels."""
     filters: tuple[AxisFilter, ...]
-    """One filter for each axis; empty for window kernels."""
+    """One filter for each axis; empty for other kernels."""
+    samplers: tuple[AxisSampler, ...] = ()
+    """One sampler for each axis; empty for whole steps."""
 
     @property
     def reaches(self) -> tuple[Reach, ...]:
         """What is needed beyond the window along each axis."""
+        if self.samplers:
+            return tuple(sampler.reach for sampler in self.samplers)
         if not self.filters:
             return (Reach(),) * len(self.steps)
         return tuple(f.reach if f.step > 1 else Reach() for f in self.filters)
 
     @property
+    def halos(self) -> tuple[Reach, ...]:
+        """What a block needs beyond its ends to make the windows that begin in it."""
+        return tuple(
+            reach
+            if isinstance(step, int)
+            else Reach(before=reach.before, after=reach.after + math.ceil(step))
+            for step, reach in zip(self.steps, self.reaches, strict=True)
+        )
+
+    def needed(self, spans: Sequence[Span]) -> tuple[slice, ...]:
+        """Return the voxels that samples are made of, cut at the border."""
+        return tuple(
+            needed(span.first, span.stop, step=step, reach=reach, size=span.size)
+            for span, step, reach in zip(spans, self.steps, self.reaches, strict=True)
+        )
+
+    @property
     def halo_free(self) -> bool:
         """Whether windows are enough."""
-        return all(r == Reach() for r in self.reaches)
+        return all(r == Reach() for r in self.halos)
 
 
 @lru_cache(maxsize=256)
@@ -238,6 +339,7 @@ _RECORDS = (
         labels=False,
         linear=True,
         sigma=0.25,
+        between="linear",
         description="Gaussian, then local mean over the window, as one filter per axis",
     ),
     Method(
@@ -248,6 +350,7 @@ _RECORDS = (
         linear=True,
         sigma=0.5,
         sigma_origin=1,
+        between="linear",
         description="Gaussian, then the first voxel of each window",
     ),
     Method(
@@ -256,6 +359,7 @@ _RECORDS = (
         sample="centre",
         labels=False,
         linear=True,
+        between="mean",
         description="local mean over the window, rounded half to even",
     ),
     Method(
@@ -264,6 +368,7 @@ _RECORDS = (
         sample="first",
         labels=True,
         linear=True,
+        between="nearest",
         description="the first voxel of each window",
     ),
     Method(
@@ -272,6 +377,7 @@ _RECORDS = (
         sample="centre",
         labels=True,
         linear=False,
+        between="nearest",
         description="most frequent value of the window, the smallest of equals",
     ),
     Method(

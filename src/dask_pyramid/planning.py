@@ -32,7 +32,7 @@ def plan_pyramid(
     *,
     method: str | Method | None = None,
     sigma: Sigma = None,
-    scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
+    scale_factors: ScaleFactors = "auto",
     chunks: Any = None,
     shards: Any = None,
     version: str = "0.5",
@@ -259,8 +259,8 @@ def _graph_tasks(
         assert level.parent is not None  # only level 0 has none
         below = blocks[level.parent]
         above = superblocks.merged(
-            below, level.steps, reduction.reaches, first_axis=image.stream_axis
+            below, level.steps, reduction.halos, first_axis=image.stream_axis
         )
-        counts.append(superblocks.tasks(below, above, reduction.reaches))
+        counts.append(superblocks.tasks(below, above, reduction.halos))
         blocks.append(superblocks.reduced(above, level.steps))
     return tuple(counts)

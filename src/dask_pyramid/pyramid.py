@@ -154,7 +154,7 @@ def build_pyramid(
     *,
     method: str | Method | None = None,
     sigma: float | Mapping[str, float] | Sequence[float] | None = None,
-    scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
+    scale_factors: ScaleFactors = "auto",
     chunks: Any = None,
 ) -> Pyramid:
     """Build a lazy pyramid; nothing is read.

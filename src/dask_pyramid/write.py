@@ -45,7 +45,7 @@ def write_pyramid(
     *,
     method: str | Method | None = None,
     sigma: float | Mapping[str, float] | Sequence[float] | None = None,
-    scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
+    scale_factors: ScaleFactors = "auto",
     axes: str | Sequence[str] | None = None,
     scale: Mapping[str, float] | Sequence[float] | None = None,
     translation: Mapping[str, float] | Sequence[float] | None = None,

@@ -12,9 +12,9 @@ ROOT = Path(dask_pyramid.__file__).parent
 
 # A module imports only modules that stand before it.
 ORDER = """
-    axes multiscales omero limits drawing tables options device
+    axes multiscales omero limits drawing tables device
     locations clouds store_options credentials store_errors clients object_store stores
-    geometry methods layout schedule passes superblocks
+    geometry factors options methods layout schedule passes superblocks
     crew
     kernels.generic kernels.compiled kernels cost strategy levels windows image metadata
     amended provenance
@@ -119,6 +119,7 @@ WITHOUT_NUMPY = {
     "cost",
     "crew",
     "drawing",
+    "factors",
     "geometry",
     "layout",
     "levels",

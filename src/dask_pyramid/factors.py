@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from dask_pyramid.axes import SPATIAL
-from dask_pyramid.geometry import Factor, ceil_div, reduced_shape
+from dask_pyramid.geometry import Factor, reduced_shape
 
 __all__ = [
     "ScaleFactors",
@@ -358,7 +358,8 @@ def _approach(
         halved = [
             i
             for i in live
-            if (goal[i] / now[i]) ** 2 >= 8 and (scale[i] * now[i]) ** 2 <= 2 * finest**2
+            if (goal[i] / now[i]) ** 2 >= 8
+            and (scale[i] * now[i]) ** 2 <= 2 * finest**2
         ]
         nearer = tuple(2 * f if i in halved else f for i, f in enumerate(now))
         path.append(nearer if halved else tuple(goal))

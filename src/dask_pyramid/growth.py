@@ -22,9 +22,10 @@ from dask_pyramid.sources.arrays import (
 from dask_pyramid.windows import dependent_parts, nothing, whole, whole_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from dask_pyramid.crew import Crew
+    from dask_pyramid.factors import ScaleFactors
     from dask_pyramid.image import Image, Reader
     from dask_pyramid.passes import Part
     from dask_pyramid.plan import PyramidPlan

@@ -113,7 +113,9 @@ def make_levels(
     for k, factor in enumerate(factors):
         parent = parent_of(factors, k, chain=method.chain)
         steps = factor if parent is None else steps_between(factor, factors[parent])
-        places.append(_places(None if parent is None else places[parent], steps, method))
+        places.append(
+            _places(None if parent is None else places[parent], steps, method)
+        )
         world = [
             place.world(s, t)
             for place, s, t in zip(
@@ -212,7 +214,9 @@ def _asked_spacing(goal: Any, image: Image) -> Fraction | None:
     return Fraction(exact(goal))
 
 
-def parent_of(factors: Sequence[Sequence[Factor]], k: int, *, chain: bool) -> int | None:
+def parent_of(
+    factors: Sequence[Sequence[Factor]], k: int, *, chain: bool
+) -> int | None:
     """Return the level that level `k` is made from.
 
     The coarsest earlier one whose factors divide its own; if none does, the one before.
@@ -235,6 +239,4 @@ def steps_between(
     >>> steps_between((1, 5, exact("5/2")), (1, 2, 2))
     (1, Fraction(5, 2), Fraction(5, 4))
     """
-    return tuple(
-        exact(Fraction(f) / p) for f, p in zip(factors, parent, strict=True)
-    )
+    return tuple(exact(Fraction(f) / p) for f, p in zip(factors, parent, strict=True))

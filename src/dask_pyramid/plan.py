@@ -238,8 +238,8 @@ class PyramidPlan:
             entry["n_objects"] = level.n_objects
             entry |= {"factors": plain(level.factors), "steps": plain(level.steps)}
         for sweep, entry in zip(self.passes, record["passes"], strict=True):
-            for level, member in zip(sweep.levels, entry["levels"], strict=True):
-                member["steps"] = plain(level.steps)
+            for member, noted in zip(sweep.levels, entry["levels"], strict=True):
+                noted["steps"] = plain(member.steps)
             entry["grid"] = sweep.grid
             entry["n_units"] = sweep.n_units
         for name in (

@@ -22,6 +22,7 @@ from dask_pyramid.sources import open_image
 from dask_pyramid.strategy import Terms, choose_passes
 
 if TYPE_CHECKING:
+    from dask_pyramid.factors import ScaleFactors
     from dask_pyramid.passes import Part, Pass
 
 __all__ = ["find_image_method", "make_plan", "plan_pyramid", "spread_sigma"]
@@ -52,9 +53,13 @@ def plan_pyramid(
     sigma : float, dict by axis or sequence, optional
         Standard deviation of the Gaussian for the axes that a step reduces, in voxels
         of the level that is reduced; by default from the step.
-    scale_factors : "auto" or sequence of int or dict by axis
+    scale_factors : "auto", "isotropic", dict, or sequence of number or dict by axis
         Factors from level 0, increasing. ``"auto"`` halves the axes whose spacing is at
         most sqrt(2) times the finest, until the spatial part fits into one chunk.
+        ``"isotropic"`` has one level whose spacing is the same on all axes, exactly:
+        that of the coarsest axis, or twice that if the level would be more than half as
+        large as the one before; ``{"isotropic": spacing}`` says which, in the unit of
+        the image. Halves lead to it and follow it. Factors need not be whole.
     chunks : int, tuple, dict by axis, or list of these by level, optional
         Extent of a chunk in voxels; by default powers of two, 0.5 to 1 MiB.
     shards : int, tuple, dict by axis, list of these by level, False or None
@@ -81,6 +86,13 @@ def plan_pyramid(
     Notes
     -----
     Cost: a few milliseconds, whatever the size of the image.
+
+    Each level is made from the coarsest one before it whose factors divide its own. If
+    there is none it is made from the level before it, and its voxels are resampled at
+    their centres: by a Gaussian of ``(step - 1) / 2`` voxels and linear interpolation
+    for the Gaussian methods, as means over their extent for ``"mean"``, and as the
+    nearest voxel for ``"mode"`` and ``"nearest"``; other methods refuse. Extents round
+    up as for all levels.
 
     Examples
     --------

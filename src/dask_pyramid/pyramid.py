@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from dask_pyramid.factors import ScaleFactors
+    from dask_pyramid.geometry import Factor
     from dask_pyramid.image import Image
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.store import targets
@@ -108,9 +110,14 @@ class Pyramid:
 
         return write_pyramid(self.image, target, **options)
 
-    def _factors(self) -> list[dict[str, int]]:
+    def _factors(self) -> list[dict[str, Factor]]:
         """Return the factors of the levels, from their spacing if they were opened."""
-        factors = []
+        if self.plan is not None:
+            return [
+                dict(zip(self.axes, level.factors, strict=True))
+                for level in self.plan.levels[1:]
+            ]
+        factors: list[dict[str, Factor]] = []
         for scale in self.scale[1:]:
             ratios = [s / t for s, t in zip(scale, self.scale[0], strict=True)]
             if any(abs(r - round(r)) > 1e-3 * r for r in ratios):

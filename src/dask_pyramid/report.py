@@ -374,8 +374,14 @@ def _sigma_text(plan: PyramidPlan) -> str:
     for level in plan.levels[1:]:
         sigmas = [
             f"{axis} {numbers_text([given if given is not None else default])}"
-            for axis, step, given in zip(plan.axes, level.steps, asked, strict=True)
-            if step > 1 and (default := plan.method.default_sigma(step)) is not None
+            for axis, step, given, default in zip(
+                plan.axes,
+                level.steps,
+                asked,
+                plan.method.default_sigmas(level.steps),
+                strict=True,
+            )
+            if step > 1 and default is not None
         ]
         if sigmas:
             found.setdefault(", ".join(sigmas), []).append(level.path)

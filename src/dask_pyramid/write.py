@@ -15,6 +15,7 @@ from dask_pyramid.pyramid import Pyramid, stored_pyramid
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dask_pyramid.factors import ScaleFactors
     from dask_pyramid.methods import Method
     from dask_pyramid.store_options import StoreOptions
 
@@ -62,7 +63,7 @@ def write_pyramid(
     sigma : float, dict by axis or sequence, optional
         Standard deviation of the Gaussian in voxels of the level that is reduced; by
         default a quarter of the step.
-    scale_factors : "auto" or sequence of int or dict by axis
+    scale_factors : "auto", "isotropic", dict, or sequence of number or dict by axis
         Factors from level 0, increasing: ``[2, 4, 8]``. ``"auto"`` makes voxels
         isotropic first and ends when the spatial part fits into one chunk.
     axes, scale, translation, unit, name

@@ -49,7 +49,7 @@ def reduce_block(
             filters = (_IDENTITY,) * missing + reduction.filters[-3:]
             _filter_volume(volume, target, filters, spans3)
         else:
-            steps = (1,) * missing + reduction.steps[-3:]
+            steps = (1,) * missing + tuple(map(int, reduction.steps[-3:]))
             _window_volume(volume, target, reduction.kernel, steps, spans3)
 
 

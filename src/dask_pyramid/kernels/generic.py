@@ -157,7 +157,7 @@ def _windowed(
     """Reduce the windows that are whole, then those cut by the border of the image."""
     kernel = _WINDOW_KERNELS[reduction.kernel]
     pieces = [
-        list(_pieces(span, step))
+        list(_pieces(span, int(step)))
         for span, step in zip(spans, reduction.steps, strict=True)
     ]
     if all(len(piece) == 1 for piece in pieces):

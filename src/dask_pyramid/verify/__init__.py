@@ -240,7 +240,7 @@ def _check(
         check_derived(
             levels,
             part.making.derivations,
-            offset=part.making.recipe.offset,
+            offsets=part.making.recipe.offsets,
             image=part.image,
             method=part.making.recipe.name,
             log=log,

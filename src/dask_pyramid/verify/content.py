@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from dask_pyramid.geometry import Factor
     from dask_pyramid.image import Region
     from dask_pyramid.sources.zarr_arrays import ZarrReader
     from dask_pyramid.verify.recipes import Recipe
@@ -27,7 +28,7 @@ class Way:
     """Place of the level that it was made from."""
     reader: ZarrReader
     """Reads that level."""
-    steps: tuple[int, ...]
+    steps: tuple[Factor, ...]
     """Window along each axis."""
     recipe: Recipe
     """The kernel."""

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.factors import restored
 from dask_pyramid.geometry import reduced_shape
-from dask_pyramid.levels import parent_of
+from dask_pyramid.levels import parent_of, steps_between
 from dask_pyramid.methods import METHODS
 from dask_pyramid.verify.boxes import Effort, box_region, box_shape, chosen_boxes
 from dask_pyramid.verify.content import Explanation, Way
@@ -20,6 +21,7 @@ from dask_pyramid.verify.recipes import RECIPES, Recipe, hinted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dask_pyramid.geometry import Factor
     from dask_pyramid.sources.zarr_arrays import ZarrReader
     from dask_pyramid.verify.content import Explained
     from dask_pyramid.verify.described import Described, StoredLevel
@@ -95,14 +97,13 @@ def stated(image: Described, levels: Sequence[StoredLevel], log: Log) -> Making 
             return None
         parent = parent_of(factors, k, chain=method.chain)
         if parent is not None:
-            pairs = zip(factors[k], factors[parent], strict=True)
-            steps = tuple(f // p for f, p in pairs)
+            steps = steps_between(factors[k], factors[parent])
             derivations[k] = Derivation(parent=parent, steps=steps)
     recipe = Recipe(name=method.name, method=method, sigma=_sigma(sigma, factors[0]))
     return Making(recipe=recipe, derivations=derivations, stated=True)
 
 
-def _sigma(sigma: Any, one: Sequence[int]) -> tuple[float | None, ...] | None:
+def _sigma(sigma: Any, one: Sequence[Factor]) -> tuple[float | None, ...] | None:
     if not isinstance(sigma, list | tuple) or len(sigma) != len(one):
         return None
     known = all(
@@ -111,11 +112,11 @@ def _sigma(sigma: Any, one: Sequence[int]) -> tuple[float | None, ...] | None:
     return tuple(sigma) if known else None
 
 
-def _factors(image: Described) -> list[tuple[int, ...]] | None:
+def _factors(image: Described) -> list[tuple[Factor, ...]] | None:
     """Return the factors of all levels, from the record or the arguments noted."""
     assert image.axes is not None  # by `stated`
     ndim = len(image.axes)
-    found: list[tuple[int, ...]]
+    found: list[tuple[Factor, ...]]
     if image.record is not None:
         found = [record.factors for record in image.record.levels]
     else:
@@ -126,13 +127,12 @@ def _factors(image: Described) -> list[tuple[int, ...]] | None:
         for entry in entries:
             if not isinstance(entry, Mapping):
                 return None
-            found.append(tuple(entry.get(axis.name, 1) for axis in image.axes))
-    whole = all(
-        len(factors) == ndim
-        and all(isinstance(f, int) and 1 <= f <= 2**15 for f in factors)
-        for factors in found
-    )
-    return found if whole else None
+            try:
+                found.append(restored(entry.get(axis.name, 1) for axis in image.axes))
+            except ValueError:
+                return None
+    known = all(len(factors) == ndim and max(factors) <= 2**15 for factors in found)
+    return found if known else None
 
 
 def ways_of(

@@ -14,9 +14,11 @@ ROOT = Path(dask_pyramid.__file__).parent
 ORDER = """
     axes multiscales omero limits drawing tables device
     locations clouds store_options credentials store_errors clients object_store stores
-    geometry factors options methods layout schedule passes superblocks
+    geometry factors options gauss sampling methods
+    layout schedule passes superblocks
     crew
-    kernels.generic kernels.compiled kernels cost strategy levels windows image metadata
+    kernels.generic kernels.compiled kernels.interpolation
+    kernels.compiled_interpolation kernels cost strategy levels windows image metadata
     amended provenance
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
     sources.ome_zarr
@@ -80,7 +82,7 @@ ALLOWED = {
         "verify.engine",
     },
     "matplotlib": {"figure"},
-    "numba": {"kernels.compiled"},
+    "numba": {"kernels.compiled", "kernels.compiled_interpolation"},
     "numcodecs": {"compression"},
     "obstore": {
         "clients",
@@ -159,6 +161,7 @@ WITHOUT_NUMPY = {
 # Loaded only when they are needed: these modules are loaded by name by nobody else.
 AT_THE_TOP = {
     ("kernels.compiled", "numba"),
+    ("kernels.compiled_interpolation", "numba"),
     ("cli", "click"),
     ("cli.parameters", "click"),
     ("cli.telling", "click"),

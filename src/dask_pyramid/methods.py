@@ -12,31 +12,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 
 from dask_pyramid.axes import per_axis
 from dask_pyramid.factors import is_whole
+from dask_pyramid.gauss import gaussian_weights
 from dask_pyramid.geometry import Factor, Reach, Span, needed
+from dask_pyramid.sampling import AxisSampler, Between
 
 __all__ = [
     "METHODS",
     "AxisFilter",
-    "AxisSampler",
-    "Between",
     "Method",
     "Reduction",
     "Sigma",
     "find_method",
-    "gaussian_weights",
 ]
 
 Kernel = Literal["filter", "mean", "first", "mode", "median", "min", "max", "sample"]
-
-Between = Literal["linear", "mean", "nearest"]
-"""How a sample is made where its window ends between two voxels."""
 
 Sigma = float | Mapping[str, float] | Sequence[float | None] | None
 """Standard deviation of a Gaussian: for all axes, by axis, or None for the default."""
@@ -46,9 +41,6 @@ _BETWEEN: dict[Between, str] = {
     "mean": "mean over the extent of each voxel",
     "nearest": "the voxel nearest to the centre of each",
 }
-
-# Where the tails of a Gaussian are cut, in sigma; SciPy's default.
-_TRUNCATE = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,27 +86,6 @@ class AxisFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AxisSampler:
-    """How one axis is resampled where a step of the reduction is no whole number."""
-
-    step: Factor
-    """Window in voxels; each sample is at the centre of its own."""
-    between: Between
-    """How voxels around it become a sample."""
-    sigma: float
-    """Standard deviation of the Gaussian that goes before; 0 for none."""
-
-    @property
-    def reach(self) -> Reach:
-        """What is needed beyond the window, at most."""
-        if self.step == 1 or self.between == "nearest":
-            return Reach()
-        radius = len(gaussian_weights(self.sigma)) // 2 + 1
-        # The last window may lie beyond the border, but for a part of its first voxel.
-        return Reach(before=radius + math.ceil(self.step), after=radius)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """One way to reduce an image."""
 
@@ -145,30 +116,39 @@ class Method:
         """What the metadata say of levels whose step is no whole number."""
         return _BETWEEN[self.between] if self.between else ""
 
+    def offset(self, step: int) -> float:
+        """Return where a sample sits, in voxels from the first of its window."""
+        return (step - 1) / 2 if self.sample == "centre" else 0.0
+
     def offsets(self, steps: Sequence[Factor]) -> tuple[float, ...]:
-        """Return where a sample sits, in voxels from the first of its window.
+        """Return the same for each axis; the centre, if a step is no whole number.
 
         Examples
         --------
+        >>> from fractions import Fraction
         >>> METHODS["nearest"].offsets((2, 2))
         (0.0, 0.0)
         >>> METHODS["nearest"].offsets((2, Fraction(5, 2)))
         (0.5, 0.75)
         """
-        if self.sample == "first" and is_whole(steps):
-            return (0.0,) * len(steps)
+        if is_whole(steps):
+            return tuple(self.offset(int(step)) for step in steps)
         return tuple(float((step - 1) / 2) for step in steps)
 
-    def default_sigmas(self, steps: Sequence[Factor]) -> tuple[float | None, ...]:
-        """Return the standard deviation for each axis in voxels, None for no filter.
-
-        Before voxels are interpolated it is ``(step - 1) / 2``, as in scikit-image.
-        """
+    def default_sigma(self, step: int) -> float | None:
+        """Return the standard deviation for a step in voxels, None for no filter."""
         if self.sigma is None:
-            return (None,) * len(steps)
-        if not is_whole(steps):
-            return tuple(float((step - 1) / 2) for step in steps)
-        return tuple(self.sigma * (step - self.sigma_origin) for step in steps)
+            return None
+        return self.sigma * (step - self.sigma_origin)
+
+    def default_sigmas(self, steps: Sequence[Factor]) -> tuple[float | None, ...]:
+        """Return the same for each axis.
+
+        If a step is no whole number, ``(step - 1) / 2``, as scikit-image has it.
+        """
+        if self.sigma is None or is_whole(steps):
+            return tuple(self.default_sigma(int(step)) for step in steps)
+        return tuple(float((step - 1) / 2) for step in steps)
 
     def reduction(
         self,
@@ -304,33 +284,6 @@ class Reduction:
     def halo_free(self) -> bool:
         """Whether windows are enough."""
         return all(r == Reach() for r in self.halos)
-
-
-@lru_cache(maxsize=256)
-def gaussian_weights(sigma: float) -> tuple[float, ...]:
-    """Return the sampled, normalised Gaussian that `scipy.ndimage` uses.
-
-    Parameters
-    ----------
-    sigma : float
-        Standard deviation in voxels; below 1/8 there is a single weight of 1.
-
-    Returns
-    -------
-    tuple of float
-        ``2 * int(4 * sigma + 0.5) + 1`` weights, sum 1.
-
-    Examples
-    --------
-    >>> [round(w, 4) for w in gaussian_weights(0.5)]
-    [0.0003, 0.1065, 0.7866, 0.1065, 0.0003]
-    """
-    radius = int(_TRUNCATE * sigma + 0.5)
-    if radius == 0:
-        return (1.0,)
-    x = np.arange(-radius, radius + 1)
-    weights = np.exp(-0.5 / (sigma * sigma) * x**2)
-    return tuple(float(w) for w in weights / weights.sum())
 
 
 _RECORDS = (

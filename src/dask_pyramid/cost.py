@@ -313,13 +313,8 @@ def _whole_channels(
 
 def _slab(sweep: Pass, budget: Budget) -> int:
     """Return whole chunks to read at a time, no fewer planes than are worth a call."""
-    steps = sweep.base.steps  # ones, if the grid is over the level that is read
     cross = math.prod(
-        min(math.ceil(extent * step), n)
-        for i, (extent, step, n) in enumerate(
-            zip(sweep.extent, steps, sweep.levels[0].shape, strict=True)
-        )
-        if i != sweep.axis
+        extent for i, extent in enumerate(sweep.read_extent) if i != sweep.axis
     )
     chunk = budget.chunks[sweep.axis]
     return chunk * max(1, _SLAB_BYTES // (chunk * cross * budget.itemsize))

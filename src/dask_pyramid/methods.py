@@ -38,7 +38,6 @@ Sigma = float | Mapping[str, float] | Sequence[float | None] | None
 
 _BETWEEN: dict[Between, str] = {
     "linear": "Gaussian, then linear interpolation at the centre of each voxel",
-    "mean": "mean over the extent of each voxel",
     "nearest": "the voxel nearest to the centre of each",
 }
 
@@ -146,8 +145,10 @@ class Method:
 
         If a step is no whole number, ``(step - 1) / 2``, as scikit-image has it.
         """
-        if self.sigma is None or is_whole(steps):
+        if is_whole(steps):
             return tuple(self.default_sigma(int(step)) for step in steps)
+        if self.between != "linear":
+            return (None,) * len(steps)
         return tuple(float((step - 1) / 2) for step in steps)
 
     def reduction(
@@ -314,7 +315,7 @@ _RECORDS = (
         sample="centre",
         labels=False,
         linear=True,
-        between="mean",
+        between="linear",
         description="local mean over the window, rounded half to even",
     ),
     Method(

@@ -99,6 +99,16 @@ class Pass:
         return self.levels[grid_level(self.levels)]
 
     @property
+    def read_extent(self) -> tuple[int, ...]:
+        """Extent of a unit in voxels of the level that is read, without a halo."""
+        return tuple(
+            min(math.ceil(extent * step), n)
+            for extent, step, n in zip(
+                self.extent, self.base.steps, self.levels[0].shape, strict=True
+            )
+        )
+
+    @property
     def grid(self) -> tuple[int, ...]:
         """Number of units along each axis."""
         return tuple(

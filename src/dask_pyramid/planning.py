@@ -89,10 +89,9 @@ def plan_pyramid(
 
     Each level is made from the coarsest one before it whose factors divide its own. If
     there is none it is made from the level before it, and its voxels are resampled at
-    their centres: by a Gaussian of ``(step - 1) / 2`` voxels and linear interpolation
-    for the Gaussian methods, as means over their extent for ``"mean"``, and as the
-    nearest voxel for ``"mode"`` and ``"nearest"``; other methods refuse. Extents round
-    up as for all levels.
+    their centres: ``"gaussian"``, ``"gaussian-stride"`` and ``"mean"`` by a Gaussian of
+    ``(step - 1) / 2`` voxels and linear interpolation, ``"mode"`` and ``"nearest"`` as
+    the nearest voxel; other methods refuse. Extents round up as for all levels.
 
     Examples
     --------

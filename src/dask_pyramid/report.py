@@ -306,7 +306,7 @@ def _storage(plan: PyramidPlan) -> Table:
 
 def _passes(plan: PyramidPlan) -> Table:
     rows = []
-    extents = vectors([sweep.extent for sweep in plan.passes], _X)
+    extents = vectors([sweep.read_extent for sweep in plan.passes], _X)
     for number, (sweep, extent) in enumerate(zip(plan.passes, extents, strict=True)):
         written = [str(level.level) for level in sweep.levels if level.written]
         rows.append(

@@ -33,7 +33,7 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 
-Between = Literal["linear", "mean", "nearest"]
+Between = Literal["linear", "nearest"]
 """How a sample is made where its window ends between two voxels."""
 
 ORDERS = range(6)
@@ -244,7 +244,6 @@ class AxisSampler:
             a=float(self.step),
             b=float((self.step - 1) / 2),
             order=0 if self.between == "nearest" else 1,
-            box=self.between == "mean",
             sigma=self.sigma,
             boundary="nearest" if self.between == "nearest" else "reflect",
         )

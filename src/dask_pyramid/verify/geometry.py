@@ -74,11 +74,15 @@ def check_shapes(levels: Sequence[StoredLevel], axes: Sequence[Axis], log: Log) 
                 )
 
 
-def check_stated(levels: Sequence[StoredLevel], axes: Sequence[Axis], log: Log) -> None:
+def check_stated(
+    levels: Sequence[StoredLevel], axes: Sequence[Axis], log: Log, *, ours: bool
+) -> None:
     """Check scale and translation against the shapes, whatever the method.
 
     A level with factor f covers the one before it to less than one voxel of its own,
-    and its first sample lies within the window of the first f voxels.
+    and its first sample lies within the window of the first f voxels. Factors that are
+    no whole numbers are doubtful but in images that are `ours`: those say what the
+    factors are, and `check_derived` holds them to it.
     """
     for finer, coarser in itertools.pairwise(levels):
         if not (finer.scale and coarser.scale):
@@ -97,8 +101,10 @@ def check_stated(levels: Sequence[StoredLevel], axes: Sequence[Axis], log: Log) 
                     f"{m} of {_text([coarser.scale[i]])}",
                     level=coarser.path,
                 )
-            elif abs(ratio - round(ratio)) > _TOLERANCE and not math.isclose(
-                ratio, n / m, rel_tol=1e-4
+            elif not (
+                ours
+                or abs(ratio - round(ratio)) <= _TOLERANCE
+                or math.isclose(ratio, n / m, rel_tol=1e-4)
             ):
                 log.add(
                     "scale-doubtful",

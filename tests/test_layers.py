@@ -15,9 +15,9 @@ ORDER = """
     axes multiscales omero limits drawing tables options device
     locations clouds store_options credentials store_errors clients object_store stores
     geometry methods layout schedule passes superblocks
-    crew
-    kernels.generic kernels.compiled kernels cost strategy levels windows image metadata
-    amended provenance
+    crew rolling
+    tiles kernels.generic kernels.compiled kernels cost strategy levels windows image
+    metadata amended provenance
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
     sources.ome_zarr
     sources.tiff_metadata sources.tiff sources.planes sources sources.stored
@@ -25,7 +25,7 @@ ORDER = """
     jobs attributes graph
     store.objects store.writers store.locks store.contents store.replacement
     store.targets store.ledger
-    store.publication store units
+    store.publication store chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
     progress report info figure
@@ -60,6 +60,7 @@ VERSIONED = (
 # Third parties: where they may be named at all. NumPy may be everywhere but in the
 # modules of plain integers.
 ALLOWED = {
+    "cupy": {"device"},
     "click": {"cli", "cli.parameters", "cli.telling"},
     "cloudpickle": {"runner.tasks"},
     "dask": {
@@ -138,6 +139,7 @@ WITHOUT_NUMPY = {
     "strategy",
     "superblocks",
     "tables",
+    "tiles",
     "verify.axes",
     "verify.datasets",
     "verify.engine",

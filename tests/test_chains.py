@@ -85,7 +85,7 @@ def test_no_room_for_a_single_plane_is_an_error_that_says_so(tmp_path):
     with pytest.raises(MemoryError, match="gpu_memory_limit must leave room") as error:
         written(tmp_path / "a", values(SHAPE, "uint16", 3), FakeBackend(limit=100))
     assert any("in unit 0-0.0.0.0, level 0" in note for note in error.value.__notes__)
-    with pytest.raises(ValueError, match="unfinished"):
+    with pytest.raises(ValueError, match="must be complete"):
         open_pyramid(tmp_path / "a")
 
 

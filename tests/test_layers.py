@@ -14,9 +14,10 @@ ROOT = Path(dask_pyramid.__file__).parent
 ORDER = """
     axes multiscales omero limits drawing tables options device
     locations clouds store_options credentials store_errors clients object_store stores
-    geometry methods layout schedule passes superblocks
+    geometry methods sampling layout schedule passes superblocks
     crew
-    kernels.generic kernels.compiled kernels cost strategy levels windows image metadata
+    kernels.generic kernels.compiled kernels.interpolation
+    kernels.compiled_interpolation kernels cost strategy levels windows image metadata
     amended provenance
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
     sources.ome_zarr
@@ -35,7 +36,8 @@ ORDER = """
     verify.omero verify.labels verify.leftovers verify.objects verify.plausible
     verify.making verify.part verify.diagnosis verify.pixels verify
     downsampling charts comparison probes contenders comparing
-    session accounts intents growing pyramid write extend clusters stopping
+    session accounts intents growing pyramid orders write shares extend
+    clusters stopping
     cli.parameters cli.telling cli.comparing cli cli.__main__
 """.split()
 
@@ -81,7 +83,7 @@ ALLOWED = {
         "verify.engine",
     },
     "matplotlib": {"canvas", "figure"},
-    "numba": {"kernels.compiled"},
+    "numba": {"kernels.compiled", "kernels.compiled_interpolation"},
     "numcodecs": {"compression"},
     "obstore": {
         "clients",
@@ -159,6 +161,7 @@ WITHOUT_NUMPY = {
 # Loaded only when they are needed: these modules are loaded by name by nobody else.
 AT_THE_TOP = {
     ("kernels.compiled", "numba"),
+    ("kernels.compiled_interpolation", "numba"),
     ("cli", "click"),
     ("cli.comparing", "click"),
     ("cli.parameters", "click"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dask_pyramid.geometry import Span
     from dask_pyramid.methods import AxisFilter, Reduction
 
-__all__ = ["mirrored", "reduce_block"]
+__all__ = ["accumulator", "from_accumulator", "mirrored", "reduce_block"]
 
 
 def reduce_block(block: Any, reduction: Reduction, spans: Sequence[Span]) -> Any:
@@ -55,17 +55,11 @@ def mirrored(start: int, stop: int, size: int) -> np.ndarray[Any, np.dtype[np.in
 def _filtered(
     block: Any, filters: Sequence[AxisFilter], spans: Sequence[Span], *, xp: Any
 ) -> Any:
-    dtype = block.dtype
-    narrow = _bits(dtype, xp) <= 16
-    values = xp.astype(block, xp.float32 if narrow else xp.float64)
+    values = xp.astype(block, accumulator(block.dtype, xp))
     for axis, (filt, span) in enumerate(zip(filters, spans, strict=True)):
         if filt.step > 1:
             values = _filter_axis(values, filt, span, axis=axis, xp=xp)
-    if xp.isdtype(dtype, "bool"):
-        return xp.round(values) > 0
-    if _integral(dtype, xp):
-        return _to_integer(values, dtype, xp=xp)
-    return xp.astype(values, dtype)
+    return from_accumulator(values, block.dtype, xp=xp)
 
 
 def _filter_axis(
@@ -134,8 +128,22 @@ def _padded(
     return parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
 
 
+def accumulator(dtype: Any, xp: Any) -> Any:
+    """Return the float type in which filters sum voxels of a data type."""
+    return xp.float32 if _bits(dtype, xp) <= 16 else xp.float64
+
+
+def from_accumulator(values: Any, dtype: Any, *, xp: Any) -> Any:
+    """Return sums as voxels: integers rounded half to even and cut to their range."""
+    if xp.isdtype(dtype, "bool"):
+        return xp.round(values) > 0
+    if _integral(dtype, xp):
+        return _to_integer(values, dtype, xp=xp)
+    return xp.astype(values, dtype)
+
+
 def _to_integer(values: Any, dtype: Any, *, xp: Any) -> Any:
-    """Round half to even; weights sum to 1, so only 64 bits can leave their range."""
+    """Round half to even and cut to the range, which splines overshoot."""
     rounded = xp.round(values)
     info = xp.iinfo(dtype)
     if info.bits < 64:

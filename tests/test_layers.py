@@ -29,15 +29,16 @@ ORDER = """
     store.publication store chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
-    progress report info figure
+    progress report info canvas figure
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
     verify.recipes verify.content verify.engine verify.geometry verify.arrays
     verify.omero verify.labels verify.leftovers verify.objects verify.plausible
     verify.making verify.part verify.diagnosis verify.pixels verify
-    downsampling session accounts intents growing pyramid orders write shares extend
+    downsampling charts comparison probes contenders comparing
+    session accounts intents growing pyramid orders write shares extend
     clusters stopping
-    cli.parameters cli.telling cli cli.__main__
+    cli.parameters cli.telling cli.comparing cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -53,6 +54,7 @@ VERSIONED = (
     "accounts",
     "attributes",
     "cli",
+    "cli.comparing",
     "intents",
     "jobs",
     "pyramid",
@@ -63,7 +65,7 @@ VERSIONED = (
 # modules of plain integers.
 ALLOWED = {
     "cupy": {"device"},
-    "click": {"cli", "cli.parameters", "cli.telling"},
+    "click": {"cli", "cli.comparing", "cli.parameters", "cli.telling"},
     "cloudpickle": {"runner.tasks"},
     "dask": {
         "graph",
@@ -81,7 +83,7 @@ ALLOWED = {
         "runner.team",
         "verify.engine",
     },
-    "matplotlib": {"figure"},
+    "matplotlib": {"canvas", "figure"},
     "numba": {"kernels.compiled", "kernels.compiled_interpolation"},
     "numcodecs": {"compression"},
     "obstore": {
@@ -163,6 +165,7 @@ AT_THE_TOP = {
     ("kernels.compiled", "numba"),
     ("kernels.compiled_interpolation", "numba"),
     ("cli", "click"),
+    ("cli.comparing", "click"),
     ("cli.parameters", "click"),
     ("cli.telling", "click"),
     ("runner.plugin", "distributed"),

@@ -4,7 +4,8 @@
 they need (`geometry.needed`). There are two implementations with one meaning: `generic`
 speaks the array API and runs on NumPy, CuPy and strict arrays; `compiled` is numba for
 host blocks that are large enough to pay for the compiler. They agree bit for bit, so
-the choice between them never shows in the result.
+the choice between them never shows in the result. `masked` and `compiled_masked` are
+the same two for blocks of which not every voxel counts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.kernels import generic
+from dask_pyramid.kernels import generic, masked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,8 @@ _COMPILED = {
     "mode": _INTEGERS,
     "median": _INTEGERS,
 }
+# The first voxel of a window is a slice; the first that counts is a loop.
+_COMPILED_MASKED = {**_COMPILED, "first": _INTEGERS | frozenset("fd")}
 # Below this, window sums of 32-bit integers are exact in float64, and dividing them by
 # the count cannot move a value onto a tie.
 _FLOAT64_WINDOW = 2**19
@@ -69,8 +72,9 @@ def has_compiled(dtype: np.dtype[Any], reduction: Reduction) -> bool:
     reduction : Reduction
         The reduction; outer axes (all but the last three) must have step 1.
     """
+    table = _COMPILED if reduction.ignore is None else _COMPILED_MASKED
     return (
-        dtype.char in _COMPILED.get(reduction.kernel, ())
+        dtype.char in table.get(reduction.kernel, ())
         and dtype.isnative
         and len(reduction.steps) >= 2
         and all(step == 1 for step in reduction.steps[:-3])
@@ -88,6 +92,7 @@ def reduce_block(
     reduction: Reduction,
     spans: Sequence[Span],
     *,
+    mask: Any = None,
     compiled: bool = False,
     out: np.ndarray[Any, Any] | None = None,
 ) -> Any:
@@ -101,6 +106,8 @@ def reduce_block(
         Steps and filters, one for each axis.
     spans : sequence of Span
         Samples to make along each axis.
+    mask : array of bool, shape of `block`, optional
+        Voxels that count, besides `reduction.ignore`, which must be given with it.
     compiled : bool
         Whether to use the numba kernels where there is one for this dtype and method.
     out : numpy.ndarray, optional
@@ -119,14 +126,28 @@ def reduce_block(
     """
     host = compiled and isinstance(block, np.ndarray)
     if host and has_compiled(block.dtype, reduction):
-        from dask_pyramid.kernels import compiled as fast
-
         if out is None:
             out = np.empty([span.count for span in spans], block.dtype)
-        fast.reduce_block(block, reduction, spans, out=out)
+        _reduce_compiled(block, reduction, spans, mask=mask, out=out)
         return out
-    samples = generic.reduce_block(block, reduction, spans)
+    if reduction.ignore is None:
+        samples = generic.reduce_block(block, reduction, spans)
+    else:
+        samples = masked.reduce_block(block, reduction, spans, mask=mask)
     if out is None:
         return samples
     out[...] = samples
     return out
+
+
+def _reduce_compiled(
+    block: Any, reduction: Reduction, spans: Sequence[Span], *, mask: Any, out: Any
+) -> None:
+    if reduction.ignore is None:
+        from dask_pyramid.kernels import compiled
+
+        compiled.reduce_block(block, reduction, spans, out=out)
+    else:
+        from dask_pyramid.kernels import compiled_masked
+
+        compiled_masked.reduce_block(block, reduction, spans, mask=mask, out=out)

@@ -34,7 +34,8 @@ ORDER = """
     verify.recipes verify.content verify.engine verify.geometry verify.arrays
     verify.omero verify.labels verify.leftovers verify.objects verify.plausible
     verify.making verify.part verify.diagnosis verify.pixels verify
-    downsampling session accounts intents growing pyramid write extend clusters stopping
+    downsampling session accounts intents growing pyramid orders write shares extend
+    clusters stopping
     cli.parameters cli.telling cli cli.__main__
 """.split()
 

@@ -24,12 +24,12 @@ _HOMES = {
     "append": "extend",
     "build_pyramid": "pyramid",
     "downsample": "downsampling",
-    "finish_pyramid": "write",
+    "finish_pyramid": "shares",
     "open_image": "sources",
     "open_pyramid": "pyramid",
     "plan_pyramid": "planning",
-    "prepare_pyramid": "write",
-    "run_units": "write",
+    "prepare_pyramid": "shares",
+    "run_units": "shares",
     "update_pyramid": "extend",
     "verify_pyramid": "verify",
     "write_pyramid": "write",
@@ -69,15 +69,11 @@ if TYPE_CHECKING:
     from dask_pyramid.planning import plan_pyramid
     from dask_pyramid.pyramid import Pyramid, build_pyramid, open_pyramid
     from dask_pyramid.runner import Progress
+    from dask_pyramid.shares import finish_pyramid, prepare_pyramid, run_units
     from dask_pyramid.sources import open_image
     from dask_pyramid.store_options import StoreOptions
     from dask_pyramid.verify import Verification, verify_pyramid
-    from dask_pyramid.write import (
-        finish_pyramid,
-        prepare_pyramid,
-        run_units,
-        write_pyramid,
-    )
+    from dask_pyramid.write import write_pyramid
 
 
 def __getattr__(name: str) -> Any:

@@ -14,9 +14,10 @@ ROOT = Path(dask_pyramid.__file__).parent
 ORDER = """
     axes multiscales omero limits drawing tables options device
     locations clouds store_options credentials store_errors clients object_store stores
-    geometry methods layout schedule passes superblocks
+    geometry nodata methods layout schedule passes superblocks
     crew
-    kernels.generic kernels.compiled kernels cost strategy levels windows image metadata
+    kernels.generic kernels.masked kernels.compiled kernels.compiled_masked kernels
+    cost strategy levels windows image metadata
     amended provenance
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
     sources.ome_zarr
@@ -80,7 +81,7 @@ ALLOWED = {
         "verify.engine",
     },
     "matplotlib": {"figure"},
-    "numba": {"kernels.compiled"},
+    "numba": {"kernels.compiled", "kernels.compiled_masked"},
     "numcodecs": {"compression"},
     "obstore": {
         "clients",
@@ -158,6 +159,7 @@ WITHOUT_NUMPY = {
 # Loaded only when they are needed: these modules are loaded by name by nobody else.
 AT_THE_TOP = {
     ("kernels.compiled", "numba"),
+    ("kernels.compiled_masked", "numba"),
     ("cli", "click"),
     ("cli.parameters", "click"),
     ("cli.telling", "click"),

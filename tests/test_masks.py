@@ -1,16 +1,27 @@
 """Voxels that do not count: `nodata`, NaN and masks, held against dense loops."""
 
+import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dask_pyramid as dp
 import oracle
 from dask_pyramid.geometry import Span, ceil_div
 from dask_pyramid.kernels import reduce_block
 from dask_pyramid.methods import METHODS
 from dask_pyramid.nodata import Nodata
-from drawn import DTYPES, FLOATS, INTEGERS, cases, values
+from drawn import (
+    DTYPES,
+    FLOATS,
+    INTEGERS,
+    cases,
+    small_world,
+    values,
+    viewers_may_refuse,
+)
 
 WINDOWS = ("mean", "median", "mode", "min", "max", "nearest")
 FILTERS = ("gaussian", "gaussian-stride")
@@ -136,3 +147,167 @@ def test_compiled_kernels_equal_the_generic_ones_bit_for_bit(method, dtype):
         given = {"ignore": ignore, "mask": mask}
         fast = whole(array, factors, method, compiled=True, **given)
         assert same(fast, whole(array, factors, method, **given)), (shape, factors)
+
+
+# --- the value --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("nodata", "skip_nan", "dtype", "text"),
+    [
+        (256, False, "uint8", r"nodata must be .*uint8 can hold, got 256"),
+        (-1, False, "uint16", r"nodata must be .*got -1"),
+        (0.5, False, "int32", r"nodata must be .*got 0.5"),
+        (2, False, "bool", r"nodata must be .*got 2"),
+        (np.nan, False, "uint8", r"nodata must be .*got nan"),
+        (np.inf, False, "float32", r"nodata must be .*or NaN, got inf"),
+        (1e300, False, "float32", r"nodata must be .*got 1e\+300"),
+        ("a", False, "float32", r"nodata must be .*got 'a'"),
+        (None, True, "uint8", r"skip_nan must be False for uint8, got True"),
+    ],
+)
+def test_a_value_that_voxels_cannot_have_is_refused(nodata, skip_nan, dtype, text):
+    with pytest.raises(ValueError, match=text):
+        dp.downsample(np.zeros((4, 4), dtype), 2, nodata=nodata, skip_nan=skip_nan)
+
+
+def test_nan_as_nodata_is_skip_nan():
+    kind = np.dtype("float32")
+    assert Nodata.parse(np.nan, False, kind) == Nodata.parse(None, True, kind)
+    assert Nodata.parse(None, False, kind) is None
+
+
+def test_ids_above_2_to_the_53_are_told_from_nodata():
+    ids = np.array([[2**63 + 1, 2**63 + 3], [2**63 + 3, 2**63 + 1]], "uint64")
+    result = dp.downsample(ids, 2, "mode", nodata=2**63 + 1)
+    assert result.item() == 2**63 + 3
+
+
+def test_a_sigma_that_leaves_voxels_without_weight_is_refused():
+    with pytest.raises(ValueError, match=r"sigma must reach all voxels .*got 0\.1"):
+        dp.downsample(np.zeros(9), 3, "gaussian-stride", sigma=0.1, nodata=0)
+
+
+def test_background_wins_only_where_there_is_nothing_else():
+    labels = np.zeros((4, 4), "uint32")
+    labels[1, 1] = 7
+    assert dp.downsample(labels, 2, "mode").tolist() == [[0, 0], [0, 0]]
+    sparse = dp.downsample(labels, 2, "mode", nodata=0)
+    assert sparse.tolist() == [[7, 0], [0, 0]]
+
+
+# --- both engines -----------------------------------------------------------------
+
+VALUES = {"uint16": 7, "float32": -1.0, "int64": 2**60, "bool": 0}
+
+
+def holes(shape, dtype, seed=0, share=0.5):
+    """Voxels of which some are the value, and for floats some are NaN."""
+    rng = np.random.default_rng(seed)
+    array = values(shape, dtype, seed)
+    array[rng.random(shape) < share] = VALUES[dtype]
+    if array.dtype.kind == "f":
+        array[rng.random(shape) < share / 4] = np.nan
+    return array
+
+
+def dense_levels(array, factors, method, *, ignore, mask=None):
+    """Reduce whole arrays level by level, the mask beside them."""
+    levels = [array if mask is None else np.where(mask, array, ignore.fill)]
+    levels[0] = levels[0].astype(array.dtype)
+    before = (1,) * array.ndim
+    for factor in factors:
+        steps = tuple(factor // b for b in before)
+        given = {"ignore": ignore, "mask": mask}
+        levels.append(whole(levels[-1], steps, method, **given))
+        if mask is not None:
+            mask = oracle.any_under(mask, steps)
+        before = (factor,) * array.ndim
+    return levels
+
+
+@pytest.mark.parametrize("dtype", VALUES)
+@pytest.mark.parametrize("method", METHODS)
+def test_units_and_graphs_store_what_dense_arrays_give(method, dtype, tmp_path):
+    array = holes((13, 21, 18), dtype)
+    nan = array.dtype.kind == "f"
+    ignore = Nodata(value=VALUES[dtype], nan=nan)
+    options = {
+        "method": method,
+        "nodata": VALUES[dtype],
+        "skip_nan": nan,
+        "scale_factors": [2, 4],
+        "chunks": 4,
+    }
+    expected = dense_levels(array, (2, 4), method, ignore=ignore)
+    with small_world(unit=600), viewers_may_refuse():
+        lazy = dp.build_pyramid(da.from_array(array, chunks=(5, 8, 7)), **options)
+        stored = dp.write_pyramid(array, tmp_path / "a.zarr", shards=8, **options)
+    for level, by_graph, by_units in zip(
+        expected, lazy.levels, stored.levels, strict=True
+    ):
+        assert same(by_graph.compute(scheduler="synchronous"), level)
+        assert same(by_units.compute(scheduler="synchronous"), level)
+    found = dp.verify_pyramid(tmp_path / "a.zarr", sample="full", progress=False)
+    assert found.ok, str(found)
+    assert found.levels[1].compared
+
+
+def digests_of(folder):
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file() and "/c/" in file.as_posix()
+    }
+
+
+def test_a_wrong_voxel_of_a_pyramid_with_gaps_is_found(tmp_path):
+    array = holes((24, 24, 24), "uint16")
+    dp.write_pyramid(array, tmp_path / "a.zarr", nodata=7, scale_factors=[2])
+    level = zarr.open_group(tmp_path / "a.zarr", mode="r+")["1"]
+    level[3, 4, 5] = int(level[3, 4, 5]) + 1
+    found = dp.verify_pyramid(tmp_path / "a.zarr", sample="full", progress=False)
+    assert "content-wrong" in {finding.code for finding in found.findings}
+
+
+def test_a_run_goes_on_only_with_the_same_nodata(tmp_path):
+    array = holes((24, 24, 24), "uint16")
+    options = {"scale_factors": [2], "mode": "a"}
+    dp.write_pyramid(array, tmp_path / "a.zarr", nodata=7, **options)
+    with pytest.raises(ValueError, match=r"nodata"):
+        dp.write_pyramid(array, tmp_path / "a.zarr", **options)
+
+
+def test_blocks_of_nodata_are_not_stored_and_read_as_nodata(tmp_path):
+    array = np.full((32, 32), -1.0, "float32")
+    array[:8, :8] = 5
+    dp.write_pyramid(
+        array, tmp_path / "a.zarr", nodata=-1, chunks=8, shards=False, scale_factors=[2]
+    )
+    assert sorted(digests_of(tmp_path / "a.zarr")) == [
+        "0/c/0/0",
+        "1/c/0/0",
+    ]
+    levels = dp.open_pyramid(tmp_path / "a.zarr").levels
+    np.testing.assert_array_equal(levels[0].compute(), array)
+    assert levels[1][5, 5].compute() == -1
+
+
+def test_levels_that_are_added_count_as_those_that_are_there(tmp_path):
+    array = holes((40, 40), "float32")
+    options = {"nodata": -1, "skip_nan": True, "chunks": 16}
+    dp.write_pyramid(array, tmp_path / "a.zarr", scale_factors=[2, 4, 8], **options)
+    dp.write_pyramid(array, tmp_path / "b.zarr", scale_factors=[2], **options)
+    dp.add_levels(tmp_path / "b.zarr", scale_factors=[2, 4, 8])
+    assert digests_of(tmp_path / "a.zarr") == digests_of(tmp_path / "b.zarr")
+    array[3:9, 3:9] = -1
+    zarr.open_group(tmp_path / "b.zarr", mode="r+")["0"][:] = array
+    dp.update_pyramid(tmp_path / "b.zarr", {"y": (3, 9), "x": (3, 9)})
+    dp.write_pyramid(
+        array, tmp_path / "a.zarr", scale_factors=[2, 4, 8], mode="w", **options
+    )
+    wanted, got = digests_of(tmp_path / "a.zarr"), digests_of(tmp_path / "b.zarr")
+    assert wanted.pop("0/c/0/0") != got.pop("0/c/0/0")  # zarr orders shards otherwise
+    assert wanted == got
+    found = dp.verify_pyramid(tmp_path / "b.zarr", sample="full", progress=False)
+    assert found.ok, str(found)

@@ -34,6 +34,10 @@ class Nodata:
             return self.value
         return math.nan if self.nan else 0
 
+    def __str__(self) -> str:
+        kinds = [str(self.value)] if self.value is not None else []
+        return " and ".join(kinds + ["NaN"] * self.nan)
+
     @classmethod
     def parse(
         cls, nodata: float | None, skip_nan: bool, dtype: np.dtype[Any]
@@ -81,6 +85,19 @@ nodata= names a value that does not count
             return None
         return cls(value=None if is_nan else value, nan=bool(skip_nan) or is_nan)
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of the user that `parse` reads."""
+        return {"nodata": self.value, "skip_nan": self.nan}
+
+    @classmethod
+    def noted(cls, options: Mapping[str, Any]) -> Nodata | None:
+        """Return what `options` of a finished image say; None if nothing."""
+        value, nan = options.get("nodata"), options.get("skip_nan", False)
+        if value is None and not nan:
+            return None
+        return cls.from_json({"value": value, "nan": nan})
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
         return {"value": self.value, "nan": self.nan}
@@ -115,7 +132,8 @@ def _held(value: Any, dtype: np.dtype[Any]) -> int | float:
     """
     try:
         if dtype.kind == "f":
-            number = float(dtype.type(value))
+            with np.errstate(over="ignore"):
+                number = float(dtype.type(value))
             if math.isinf(number):
                 raise ValueError
             return number

@@ -17,6 +17,7 @@ import click
 
 import dask_pyramid as dp
 from dask_pyramid import options
+from dask_pyramid.cli.comparing import compare
 from dask_pyramid.cli.parameters import (
     BREAK_LOCK,
     COMPRESSOR,
@@ -57,6 +58,9 @@ def main() -> None:
     Exit status: 0 done, 1 error, 2 wrong usage, 3 faults found, 130 interrupted, 143
     ended by SIGTERM.
     """
+
+
+main.add_command(compare)
 
 
 @main.command(epilog="Example: dask-pyramid write a.tif a.ome.zarr --unit um "

@@ -1,11 +1,12 @@
 """Blocks in, blocks out: no Dask, no files, no globals.
 
 `reduce_block` makes a range of samples of the next level from exactly the voxels that
-they need (`geometry.needed`). There are two implementations with one meaning: `generic`
-speaks the array API and runs on NumPy, CuPy and strict arrays; `compiled` is numba for
-host blocks that are large enough to pay for the compiler. They agree bit for bit, so
-the choice between them never shows in the result. `masked` and `compiled_masked` are
-the same two for blocks of which not every voxel counts.
+they need (`geometry.needed`), `resample_block` the same at any spacing
+(`Sampling.needed`). There are two implementations with one meaning: `generic`, `masked`
+(where not every voxel counts) and `interpolation` speak the array API and run on NumPy,
+CuPy and strict arrays; the same with `compiled` are numba for host blocks that are
+large enough to pay for the compiler. They agree bit for bit, so the choice never shows
+in the result.
 """
 
 from __future__ import annotations
@@ -15,15 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.kernels import generic, masked
+from dask_pyramid.kernels import generic, interpolation, masked
+from dask_pyramid.sampling import pass_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dask_pyramid.geometry import Span
     from dask_pyramid.methods import Reduction
+    from dask_pyramid.sampling import Sampling
 
-__all__ = ["has_compiled", "load_compiled", "pays_to_compile", "reduce_block"]
+__all__ = [
+    "has_compiled",
+    "load_compiled",
+    "pays_to_compile",
+    "reduce_block",
+    "resample_block",
+]
 
 # A fresh process takes 0.5 s to load numba and compiled code from its cache, and one
 # without a cache 5 s to compile; the generic kernels do 64 Mi voxels in that time.
@@ -151,3 +160,66 @@ def _reduce_compiled(
         from dask_pyramid.kernels import compiled_masked
 
         compiled_masked.reduce_block(block, reduction, spans, mask=mask, out=out)
+
+
+def resample_block(
+    block: Any,
+    samplings: Sequence[Sampling],
+    spans: Sequence[Span],
+    *,
+    compiled: bool = False,
+    out: np.ndarray[Any, Any] | None = None,
+) -> Any:
+    """Resample one block.
+
+    Parameters
+    ----------
+    block : array, shape (n_0, n_1, ...)
+        Along each axis the voxels ``sampling.needed(span.first, span.stop)``; not
+        modified.
+    samplings : sequence of Sampling
+        One for each axis.
+    spans : sequence of Span
+        Samples to make along each axis.
+    compiled : bool
+        Whether to use the numba kernels where there is one for this dtype.
+    out : numpy.ndarray, optional
+        Host memory for the samples, rows contiguous; else new memory on the device of
+        `block`.
+
+    Returns
+    -------
+    array, shape ``tuple(span.count for span in spans)``, dtype of `block`
+        The samples, on the same device.
+
+    Raises
+    ------
+    ValueError
+        If the block has not the shape that the samples need.
+
+    Notes
+    -----
+    One pass for each axis that is resampled, those that shrink most first. Sums in
+    float32 for data of 8 and 16 bits and in float64 above; integers are rounded once,
+    half to even, and cut to their range. Where each sample is one voxel, values pass
+    through no float.
+    """
+    needs = [s.needed(p.first, p.stop) for s, p in zip(samplings, spans, strict=True)]
+    shape = tuple(need.stop - need.start for need in needs)
+    if tuple(block.shape) != shape:
+        raise ValueError(f"block must have the shape {shape}, got {block.shape}")
+    axes = pass_order(tuple(samplings))
+    gathers = all(samplings[axis].gather for axis in axes)
+    host = compiled and not gathers and isinstance(block, np.ndarray)
+    if host and block.dtype.char in _ARITHMETIC and block.dtype.isnative:
+        from dask_pyramid.kernels import compiled_interpolation as fast
+
+        if out is None:
+            out = np.empty([span.count for span in spans], block.dtype)
+        fast.resample_block(block, samplings, spans, out=out)
+        return out
+    samples = interpolation.resample_block(block, samplings, spans)
+    if out is None:
+        return samples
+    out[...] = samples
+    return out

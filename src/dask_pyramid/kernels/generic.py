@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "WINDOW_KERNELS",
+    "accumulator",
     "by_window",
     "filtered",
     "fold",
+    "from_accumulator",
     "half_even",
     "is_integral",
     "mirrored",
     "offsets",
     "reduce_block",
-    "to_dtype",
-    "working_dtype",
 ]
 
 
@@ -36,9 +36,9 @@ def reduce_block(block: Any, reduction: Reduction, spans: Sequence[Span]) -> Any
     """Reduce one block; see `dask_pyramid.kernels.reduce_block`."""
     xp = block.__array_namespace__()
     if reduction.kernel == "filter":
-        values = xp.astype(block, working_dtype(block.dtype, xp))
+        values = xp.astype(block, accumulator(block.dtype, xp))
         values = filtered(values, reduction.filters, spans, xp=xp)
-        return to_dtype(values, block.dtype, xp=xp)
+        return from_accumulator(values, block.dtype, xp=xp)
     if reduction.kernel == "first":
         index = tuple(slice(None, None, step) for step in reduction.steps)
         return xp.asarray(block[index], copy=True)
@@ -72,11 +72,6 @@ def mirrored(start: int, stop: int, size: int) -> np.ndarray[Any, np.dtype[np.in
 # --- filters ---------------------------------------------------------------------
 
 
-def working_dtype(dtype: Any, xp: Any) -> Any:
-    """Return the type of the sums of filters."""
-    return xp.float32 if _bits(dtype, xp) <= 16 else xp.float64
-
-
 def filtered(
     values: Any, filters: Sequence[AxisFilter], spans: Sequence[Span], *, xp: Any
 ) -> Any:
@@ -85,15 +80,6 @@ def filtered(
         if filt.step > 1:
             values = _filter_axis(values, filt, span, axis=axis, xp=xp)
     return values
-
-
-def to_dtype(values: Any, dtype: Any, *, xp: Any) -> Any:
-    """Return filtered floats as voxels: rounded, if these are no floats."""
-    if xp.isdtype(dtype, "bool"):
-        return xp.round(values) > 0
-    if is_integral(dtype, xp):
-        return _to_integer(values, dtype, xp=xp)
-    return xp.astype(values, dtype)
 
 
 def _filter_axis(
@@ -162,8 +148,22 @@ def _padded(
     return parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
 
 
+def accumulator(dtype: Any, xp: Any) -> Any:
+    """Return the float type in which filters sum voxels of a data type."""
+    return xp.float32 if _bits(dtype, xp) <= 16 else xp.float64
+
+
+def from_accumulator(values: Any, dtype: Any, *, xp: Any) -> Any:
+    """Return sums as voxels: integers rounded half to even and cut to their range."""
+    if xp.isdtype(dtype, "bool"):
+        return xp.round(values) > 0
+    if is_integral(dtype, xp):
+        return _to_integer(values, dtype, xp=xp)
+    return xp.astype(values, dtype)
+
+
 def _to_integer(values: Any, dtype: Any, *, xp: Any) -> Any:
-    """Round half to even; weights sum to 1, so only 64 bits can leave their range."""
+    """Round half to even and cut to the range, which splines overshoot."""
     rounded = xp.round(values)
     info = xp.iinfo(dtype)
     if info.bits < 64:

@@ -37,7 +37,7 @@ def reduce_block(
     found = any_of_window(own, reduction.steps, spans)
     if reduction.kernel == "filter":
         samples = _filtered(values, valid, reduction, spans, found=found)
-        samples = generic.to_dtype(samples, block.dtype, xp=xp)
+        samples = generic.from_accumulator(samples, block.dtype, xp=xp)
     else:
         samples = _windowed(values, valid, reduction, spans)
         samples = xp.astype(samples, block.dtype)
@@ -94,7 +94,7 @@ def _filtered(
     values: Any, valid: Any, reduction: Reduction, spans: Sequence[Span], *, found: Any
 ) -> Any:
     xp = values.__array_namespace__()
-    dtype = generic.working_dtype(values.dtype, xp)
+    dtype = generic.accumulator(values.dtype, xp)
     real = xp.astype(values, dtype)
     real = xp.where(valid, real, xp.zeros_like(real))
     total = generic.filtered(real, reduction.filters, spans, xp=xp)

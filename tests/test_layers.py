@@ -14,10 +14,11 @@ ROOT = Path(dask_pyramid.__file__).parent
 ORDER = """
     axes multiscales omero limits drawing tables options device
     locations clouds store_options credentials store_errors clients object_store stores
-    geometry methods sampling layout schedule passes superblocks
+    geometry nodata methods sampling layout schedule passes superblocks
     crew rolling tiles
-    kernels.generic kernels.compiled kernels.interpolation
-    kernels.compiled_interpolation kernels cost strategy levels windows image metadata
+    kernels.generic kernels.masked kernels.compiled kernels.compiled_masked
+    kernels.interpolation kernels.compiled_interpolation kernels
+    cost strategy levels windows image metadata
     amended provenance
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
     sources.ome_zarr
@@ -84,7 +85,11 @@ ALLOWED = {
         "verify.engine",
     },
     "matplotlib": {"canvas", "figure"},
-    "numba": {"kernels.compiled", "kernels.compiled_interpolation"},
+    "numba": {
+        "kernels.compiled",
+        "kernels.compiled_interpolation",
+        "kernels.compiled_masked",
+    },
     "numcodecs": {"compression"},
     "obstore": {
         "clients",
@@ -164,6 +169,7 @@ WITHOUT_NUMPY = {
 AT_THE_TOP = {
     ("kernels.compiled", "numba"),
     ("kernels.compiled_interpolation", "numba"),
+    ("kernels.compiled_masked", "numba"),
     ("cli", "click"),
     ("cli.comparing", "click"),
     ("cli.parameters", "click"),

@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Chains"]
 
+# What the generic kernels hold for each voxel that they read: a wide copy, what is
+# padded, a term and the sum, of at most 8 bytes each.
+_GENERIC_BYTES = 4 * 8
+# What the compiled kernels hold for each voxel of which not all count: values and
+# weights as floats, and which count.
+_MASKED_BYTES = 18
+
 _log = logging.getLogger("dask_pyramid")
 
 
@@ -193,7 +200,7 @@ class Chains:
             spans,
             steps=level.steps,
             reaches=level.reaches,
-            kernel=self._kernel_memory(reduction),
+            most=self._most_voxels(reduction),
         ):
             part = tuple(
                 slice(box.first - span.first, box.stop - span.first)
@@ -225,9 +232,12 @@ class Chains:
         cut[axis] = slice(None)
         return planes[tuple(cut)]
 
-    def _kernel_memory(self, reduction: Reduction) -> int:
-        """Return what a kernel may hold beside its input and output."""
+    def _most_voxels(self, reduction: Reduction) -> int:
+        """Return of how many voxels to make samples at a time."""
         plan = self._plan
+        copies = _GENERIC_BYTES
         if plan.compiled and has_compiled(np.dtype(plan.dtype), reduction):
-            return UNCUT
-        return self._tile.kernel
+            if reduction.ignore is None:
+                return UNCUT
+            copies = _MASKED_BYTES
+        return max(1, self._tile.kernel // copies)

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["UNCUT", "Tile", "boxes", "pieces"]
 
-# What a generic kernel holds for each voxel that it reads: a wide copy, what is padded,
-# a term and the sum, of at most 8 bytes each.
-_KERNEL_BYTES = 4 * 8
-
 # Smaller boxes would cost more than they save.
 _LEAST_KERNEL = 2**20
 
@@ -40,7 +36,7 @@ class Tile:
     planes: int
     """Planes of the first level of a chain that are made at a time."""
     kernel: int
-    """Bytes that a generic kernel may hold beside what it reads and makes."""
+    """Bytes that a kernel may hold beside what it reads and makes."""
 
     def halved(self, *, most: int) -> Tile:
         """Return a tile that takes less memory; the smallest one is its own half.
@@ -114,9 +110,9 @@ def boxes(
     *,
     steps: Sequence[int],
     reaches: Sequence[Reach],
-    kernel: int,
+    most: int,
 ) -> Iterator[tuple[Span, ...]]:
-    """Cut what is to be made into boxes, so that a generic kernel holds little.
+    """Cut what is to be made into boxes, so that a kernel holds little beside them.
 
     Parameters
     ----------
@@ -124,8 +120,8 @@ def boxes(
         Samples along each axis.
     steps, reaches : sequence of int, of Reach
         Of the reduction, along each axis.
-    kernel : int
-        Bytes for intermediates.
+    most : int
+        Voxels of which a box is made at most, if it is not a single sample.
 
     Yields
     ------
@@ -136,7 +132,7 @@ def boxes(
     --------
     >>> from dask_pyramid.geometry import Reach
     >>> spans = [Span(first=0, stop=4, size=8), Span(first=0, stop=32, size=64)]
-    >>> cut = boxes(spans, steps=(2, 2), reaches=[Reach()] * 2, kernel=2**13)
+    >>> cut = boxes(spans, steps=(2, 2), reaches=[Reach()] * 2, most=256)
     >>> [tuple((span.first, span.stop) for span in box) for box in cut]
     [((0, 2), (0, 32)), ((2, 4), (0, 32))]
     """
@@ -149,7 +145,7 @@ def boxes(
 
     extents = [span.count for span in spans]
     for axis in range(len(extents)):
-        while voxels() * _KERNEL_BYTES > kernel and extents[axis] > 1:
+        while voxels() > most and extents[axis] > 1:
             extents[axis] = ceil_div(extents[axis], 2)
     yield from itertools.product(
         *(

@@ -12,19 +12,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from dask_pyramid.axes import per_axis
 from dask_pyramid.factors import is_whole
-from dask_pyramid.gauss import gaussian_weights
+from dask_pyramid.filters import AxisFilter, gaussian_weights
 from dask_pyramid.geometry import Factor, Reach, Span, needed
 from dask_pyramid.sampling import AxisSampler, Between
 
+if TYPE_CHECKING:
+    from dask_pyramid.nodata import Nodata
+
 __all__ = [
     "METHODS",
-    "AxisFilter",
     "Method",
     "Reduction",
     "Sigma",
@@ -40,48 +40,6 @@ _BETWEEN: dict[Between, str] = {
     "linear": "Gaussian, then linear interpolation at the centre of each voxel",
     "nearest": "the voxel nearest to the centre of each",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AxisFilter:
-    """A decimating filter along one axis: a Gaussian, then a mean or a sample."""
-
-    step: int
-    """Window in voxels; every `step`-th sample is kept."""
-    gauss: tuple[float, ...]
-    """Weights of the Gaussian, odd in number, sum 1."""
-    box: bool
-    """Whether the local mean over the window follows (else its first voxel)."""
-
-    def taps(self, width: int) -> tuple[float, ...]:
-        """Return the weights of one sample whose window holds `width` voxels.
-
-        Parameters
-        ----------
-        width : int
-            Voxels of the window that exist: `step`, or fewer for the last window.
-
-        Returns
-        -------
-        tuple of float
-            Weights of the voxels from ``reach.before`` before the window on, sum 1.
-
-        Examples
-        --------
-        >>> AxisFilter(step=2, gauss=(0.25, 0.5, 0.25), box=True).taps(2)
-        (0.125, 0.375, 0.375, 0.125)
-        """
-        if not self.box or width == 1:
-            return self.gauss
-        mean = np.full(width, 1 / width)
-        return tuple(float(w) for w in np.convolve(self.gauss, mean))
-
-    @property
-    def reach(self) -> Reach:
-        """What is needed beyond the window."""
-        radius = len(self.gauss) // 2
-        after = radius if self.box else max(0, radius - (self.step - 1))
-        return Reach(before=radius, after=after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +115,7 @@ class Method:
         *,
         axes: Sequence[str],
         sigma: Sigma = None,
+        ignore: Nodata | None = None,
     ) -> Reduction:
         """Return the reduction by `steps`, ready for the kernels.
 
@@ -169,6 +128,8 @@ class Method:
         sigma : float, dict by axis or sequence, optional
             Standard deviation of the Gaussian in voxels of the level that is reduced,
             for the axes that are reduced.
+        ignore : Nodata, optional
+            Voxels that do not count.
 
         Returns
         -------
@@ -178,14 +139,18 @@ class Method:
         Raises
         ------
         ValueError
-            If `sigma` is negative or given to a method without a Gaussian, or the
-            method has no meaning for steps that are no whole numbers.
+            If `sigma` is negative or given to a method without a Gaussian, or if it is
+            so small that a voxel of a window has no weight although it may be the only
+            one that counts; or if a step is no whole number and the method has no
+            meaning for that, or voxels do not count.
         """
         sigmas = self._sigmas(steps, axes=axes, sigma=sigma)
         if not is_whole(steps):
-            return self._resampling(steps, sigmas)
+            return self._resampling(steps, sigmas, ignore)
         if self.kernel != "filter":
-            return Reduction(kernel=self.kernel, steps=tuple(steps), filters=())
+            return Reduction(
+                kernel=self.kernel, steps=tuple(steps), filters=(), ignore=ignore
+            )
         filters = tuple(
             AxisFilter(
                 step=int(step),
@@ -194,18 +159,32 @@ class Method:
             )
             for step, s in zip(steps, sigmas, strict=True)
         )
-        return Reduction(kernel=self.kernel, steps=tuple(steps), filters=filters)
+        if ignore is not None and not all(f.covers for f in filters):
+            raise ValueError(
+                f"sigma must reach all voxels of a window of {max(steps)} where voxels "
+                f"may not count, got {sigma!r}; at least (step - 1) / 4 does, or use "
+                "method 'gaussian'"
+            )
+        return Reduction(
+            kernel=self.kernel, steps=tuple(steps), filters=filters, ignore=ignore
+        )
 
     def _resampling(
-        self, steps: Sequence[Factor], sigmas: Sequence[float]
+        self, steps: Sequence[Factor], sigmas: Sequence[float], ignore: Nodata | None
     ) -> Reduction:
+        if ignore is not None:
+            raise ValueError(
+                "nodata and skip_nan must not be given for steps between levels that "
+                f"are no whole numbers, got a step of {_steps_text(steps)}; give "
+                "scale_factors that are multiples of those before"
+            )
         if self.between is None:
             able = ", ".join(name for name, m in METHODS.items() if m.between)
             raise ValueError(
                 f"method must be one of {able} for steps between levels that are no "
                 f"whole numbers, got {self.name!r} for a step of "
-                f"{' x '.join(f'{float(step):g}' for step in steps)}; give "
-                "scale_factors that are multiples of those before"
+                f"{_steps_text(steps)}; give scale_factors that are multiples of those "
+                "before"
             )
         samplers = tuple(
             AxisSampler(
@@ -242,6 +221,10 @@ class Method:
         return sigmas
 
 
+def _steps_text(steps: Sequence[Factor]) -> str:
+    return " x ".join(f"{float(step):g}" for step in steps)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reduction:
     """One reduction of a block: the kernel with its numbers."""
@@ -252,8 +235,15 @@ class Reduction:
     """Window along each axis, in voxels."""
     filters: tuple[AxisFilter, ...]
     """One filter for each axis; empty for other kernels."""
+    ignore: Nodata | None = None
+    """Voxels that do not count; None: all count."""
     samplers: tuple[AxisSampler, ...] = ()
     """One sampler for each axis; empty for whole steps."""
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """The steps of a reduction by whole ones."""
+        return tuple(map(int, self.steps))
 
     @property
     def reaches(self) -> tuple[Reach, ...]:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dask_pyramid.gauss import gaussian_weights
+from dask_pyramid.filters import gaussian_weights
 from dask_pyramid.geometry import Factor, Reach, Span, ceil_div
 
 __all__ = [

@@ -13,7 +13,8 @@ ROOT = Path(dask_pyramid.__file__).parent
 # A module imports only modules that stand before it.
 ORDER = """
     axes multiscales omero limits drawing tables options device
-    locations clouds store_options credentials store_errors clients object_store stores
+    locations clouds store_options credentials store_errors clients object_store
+    nested_store stores
     geometry methods layout schedule passes superblocks
     crew
     kernels.generic kernels.compiled kernels cost strategy levels windows image metadata
@@ -21,11 +22,11 @@ ORDER = """
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
     sources.ome_zarr
     sources.tiff_metadata sources.tiff sources.planes sources sources.stored
-    existing sources.identity compression plan planning growth journal grey receipts
-    jobs attributes graph
+    existing sources.identity compression plan planning labelled growth journal grey
+    idents receipts jobs attributes graph
     store.objects store.writers store.locks store.contents store.replacement
-    store.targets store.ledger
-    store.publication store units
+    store.apart store.targets store.ledger
+    store.publication store.labels store units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
     progress report info figure
@@ -34,9 +35,9 @@ ORDER = """
     verify.recipes verify.content verify.engine verify.geometry verify.arrays
     verify.omero verify.labels verify.leftovers verify.objects verify.plausible
     verify.making verify.part verify.diagnosis verify.pixels verify
-    downsampling session accounts intents growing pyramid orders write shares extend
-    clusters stopping
-    cli.parameters cli.telling cli cli.__main__
+    downsampling session accounts intents growing pyramid orders labelling write shares
+    extend clusters stopping
+    cli.parameters cli.telling cli.running cli.labelling cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -52,6 +53,7 @@ VERSIONED = (
     "accounts",
     "attributes",
     "cli",
+    "cli.labelling",
     "intents",
     "jobs",
     "pyramid",
@@ -61,7 +63,7 @@ VERSIONED = (
 # Third parties: where they may be named at all. NumPy may be everywhere but in the
 # modules of plain integers.
 ALLOWED = {
-    "click": {"cli", "cli.parameters", "cli.telling"},
+    "click": {"cli", "cli.labelling", "cli.parameters", "cli.running", "cli.telling"},
     "cloudpickle": {"runner.tasks"},
     "dask": {
         "graph",
@@ -99,6 +101,7 @@ ALLOWED = {
         "compression",
         "existing",
         "info",
+        "nested_store",
         "object_store",
         "sources.graphs",
         "sources.ome_zarr",
@@ -106,6 +109,7 @@ ALLOWED = {
         "sources.tiff",
         "sources.zarr_arrays",
         "store.contents",
+        "store.labels",
         "store.objects",
         "store.publication",
         "store.targets",
@@ -159,12 +163,15 @@ WITHOUT_NUMPY = {
 AT_THE_TOP = {
     ("kernels.compiled", "numba"),
     ("cli", "click"),
+    ("cli.labelling", "click"),
     ("cli.parameters", "click"),
+    ("cli.running", "click"),
     ("cli.telling", "click"),
     ("runner.plugin", "distributed"),
     ("clients", "obstore"),
     ("object_store", "obstore"),
     ("store_errors", "obstore"),
+    ("nested_store", "zarr"),
     ("object_store", "zarr"),
 }
 

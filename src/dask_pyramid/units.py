@@ -17,6 +17,7 @@ import numpy as np
 from dask_pyramid.cost import ENCODE_BYTES, KERNEL_BYTES
 from dask_pyramid.geometry import Span, needed
 from dask_pyramid.grey import Grey, lattice, measure
+from dask_pyramid.idents import Ids, found_ids, merged
 from dask_pyramid.image import DirectReader, Reader, Region
 from dask_pyramid.kernels import has_compiled, reduce_block
 from dask_pyramid.receipts import Receipt, Written
@@ -50,6 +51,8 @@ class Job:
     """Where the levels go."""
     fingerprint: str = ""
     """Which source, plan and codecs the receipts are for."""
+    labels: bool = False
+    """Whether the values are ids, which are gathered."""
 
 
 def run_unit(job: Job, unit: Unit) -> Receipt:
@@ -92,6 +95,7 @@ def run_unit(job: Job, unit: Unit) -> Receipt:
             written=tuple(run.written),
             grey=tuple(run.grey),
             channel=run.first_channel,
+            ids=run.ids,
         )
         check_current(job.target, job.fingerprint)
         put_receipt(job.target, receipt)
@@ -175,6 +179,7 @@ class _Run:
         )
         self.lanes = sweep.lanes(unit.index)
         self.written: list[Written] = []
+        self.ids: Ids = ()
         self._prepare_grey()
         reader = job.reader
         if sweep.stored:
@@ -200,7 +205,8 @@ class _Run:
             channels = self.owns[0][self.channel_axis]
         self.first_channel = channels[0]
         makes = level.level == 0 and level.written
-        self.grey = [Grey() for _ in range(*channels)] if makes else []
+        measures = makes and not self.job.labels
+        self.grey = [Grey() for _ in range(*channels)] if measures else []
         self.lattice = lattice(self.job.plan.levels[0].shape, axes)
 
     def run(self) -> int:
@@ -318,7 +324,10 @@ class _Run:
         return values.size
 
     def _measure(self, values: Array, region: Region) -> None:
-        """Take in the grey values of a part of level 0, channel by channel."""
+        """Take in ids or grey values of a part of level 0, these by channel."""
+        if self.job.labels:
+            self.ids = merged(self.ids, found_ids(values))
+            return
         for i, grey in enumerate(self.grey):
             at = list(region)
             part = [slice(None)] * len(region)

@@ -100,6 +100,7 @@ def plan_levels(
         method=record,
         sigma=sigmas,
         version=existing.version,
+        nodata=existing.nodata,
         crew=crew,
         parts=[
             nothing(level) if level.number < n_kept else whole(level)
@@ -203,6 +204,7 @@ def plan_updated(
         method=record,
         sigma=sigmas,
         version=existing.version,
+        nodata=existing.nodata,
         crew=crew,
         parts=[nothing(levels[0]), *parts[1:]],
     )
@@ -266,6 +268,7 @@ def plan_appended(
         method=record,
         sigma=sigmas,
         version=existing.version,
+        nodata=existing.nodata,
         crew=crew,
         parts=_dependent(joined, levels, method=record, sigma=sigmas, region=region),
     )

@@ -219,6 +219,21 @@ def test_the_exact_mode_is_that_of_the_whole_window(tmp_path):
     np.testing.assert_array_equal(lazy.levels[2], mode(labels, (4, 4)))
 
 
+@pytest.mark.parametrize("method", ["mode", "mode-exact"])
+def test_a_background_that_is_ignored_wins_only_where_it_is_alone(place, method):
+    sparse = np.zeros(SHAPE, "uint32")
+    sparse[:, 7, 9] = 5
+    sparse[4, 4:6, 4:30] = 8
+    pyramid = dp.write_labels(place, sparse, name="s", method=method, ignore=0)
+    for level, factor in zip(pyramid.levels[1:], (2, 4), strict=True):
+        level = level.compute()
+        blocks = window_reduced(sparse, (factor,) * 3, "max") > 0
+        np.testing.assert_array_equal(level > 0, blocks)
+        assert set(np.unique(level)) == {0, 5, 8}
+    found = dp.verify_pyramid(place, sample="full")
+    assert not found.errors + found.warnings, str(found)
+
+
 @settings(max_examples=15)
 @given(
     shape=st.tuples(*[st.integers(1, 40)] * 2),
@@ -427,7 +442,17 @@ def test_the_command_writes_labels(tmp_path):
     layout = ("--factors", "2,4", "--chunks", "8", "--shards", "none")
     done = run("write", source, place, *layout, "--labels", f"cells={cells}")
     assert done.exit_code == 0, done.output
-    done = run("labels", place, cells, "--name", "more", "--method", "mode-exact")
+    done = run(
+        "labels",
+        place,
+        cells,
+        "--name",
+        "more",
+        "--method",
+        "mode-exact",
+        "--ignore",
+        0,
+    )
     assert done.exit_code == 0, done.output
     assert "mode-exact" in done.output
     assert list(dp.open_pyramid(place).labels) == ["cells", "more"]

@@ -253,9 +253,10 @@ def plan_labels(
     labels: Image,
     existing: Existing,
     *,
-    method: str | Method | None,
-    chunks: Any,
-    shards: Any,
+    method: str | Method | None = None,
+    ignore: int | None = None,
+    chunks: Any = None,
+    shards: Any = None,
     crew: Crew,
 ) -> PyramidPlan:
     """Plan a label image with the levels of its image.
@@ -266,7 +267,7 @@ def plan_labels(
         From `dressed`.
     existing : Existing
         Its image, as it is stored.
-    method, chunks, shards
+    method, ignore, chunks, shards
         As for `dask_pyramid.write_labels`.
     crew : Crew
         What runs the units.
@@ -289,6 +290,7 @@ def plan_labels(
     return plan_pyramid(
         labels,
         method=method,
+        nodata=ignore,
         scale_factors=factors,
         chunks=chunks,
         shards=shards,

@@ -36,6 +36,7 @@ def write_labels(
     *,
     name: str = NAME,
     method: str | Method | None = None,
+    ignore: int | None = None,
     axes: str | Sequence[str] | None = None,
     chunks: Any = None,
     shards: Any = None,
@@ -64,6 +65,9 @@ def write_labels(
     method : str or Method, optional
         ``"mode"`` (default): the most frequent id of each window of the level below;
         ``"mode-exact"``: of the whole window of level 0; ``"nearest"``: the first id.
+    ignore : int, optional
+        An id that wins only where there is no other, the background of sparse labels:
+        ``ignore=0``. Without it, thin structures vanish from the coarse levels.
     axes : str or sequence of str, optional
         Names of the dimensions; an array has those of the image, or its spatial ones.
     chunks, shards
@@ -127,7 +131,12 @@ def write_labels(
         opened = dressed(
             labels, site.existing.image, name=name, axes=axes, options=here
         )
-        planning = {"method": method, "chunks": chunks, "shards": shards}
+        planning = {
+            "method": method,
+            "ignore": ignore,
+            "chunks": chunks,
+            "shards": shards,
+        }
         place = _write(
             site,
             opened,
@@ -156,7 +165,7 @@ def write_dressed(order: session.Order, execution: session.Execution) -> None:
         _write(
             _site(target, order.team),
             labels,
-            planning={"method": None, "chunks": None, "shards": None},
+            planning={},
             compressors=order.compressors,
             mode=order.target.mode,
             team=order.team,

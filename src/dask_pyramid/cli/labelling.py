@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import dask_pyramid as dp
+from dask_pyramid import options
 from dask_pyramid.cli.parameters import (
     BREAK_LOCK,
     COMPRESSOR,
@@ -19,6 +20,7 @@ from dask_pyramid.cli.parameters import (
     RUNNING,
     RUNNING_NAMES,
     STORE,
+    parsed_by,
     storage_options,
     with_options,
 )
@@ -48,6 +50,12 @@ _LAYOUT = LAYOUT[3:5]
     show_default=True,
     help="How ids are reduced: the most frequent one of a window of the level below, "
     "or of the whole window of level 0, or the first one.",
+)
+@click.option(
+    "--ignore",
+    metavar="ID",
+    callback=parsed_by(options.nodata),
+    help="An id that wins only where there is no other, such as 0, the background.",
 )
 @click.option("--axes", metavar="AXES", help="Names of the dimensions of IN.")
 @with_options(*_LAYOUT, COMPRESSOR, MODE, *MACHINE, *STORE, BREAK_LOCK)

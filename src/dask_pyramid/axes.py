@@ -239,22 +239,12 @@ def comparable(
 def decimals(
     scale: Sequence[float], unit: Sequence[str | None], axes: Sequence[str]
 ) -> tuple[Fraction, ...]:
-    """Return spacings in one unit, exactly as the decimals that they are written in.
+    """Return spacings as the decimals that they are written in, as `comparable` does.
 
-    Parameters
-    ----------
-    scale, unit, axes
-        As for `comparable`.
-
-    Returns
-    -------
-    tuple of Fraction
-        In the unit that all spatial axes have, or in metres if they have several.
+    But in the unit that all spatial axes have, if they have one in common.
 
     Examples
     --------
-    >>> [str(s) for s in decimals((1, 0.202), ("micrometer",) * 2, "yx")]
-    ['1', '101/500']
     >>> [str(s) for s in decimals((300, 0.1), ("nanometer", "micrometer"), "yx")]
     ['3/10000000', '1/10000000']
     """

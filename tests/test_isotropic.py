@@ -268,7 +268,7 @@ def pyramids(draw):
 
 
 @given(case=pyramids())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_any_chunking_unit_and_engine_gives_the_voxels_of_the_whole_array(
     tmp_path_factory, case
 ):

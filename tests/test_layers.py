@@ -14,10 +14,11 @@ ROOT = Path(dask_pyramid.__file__).parent
 ORDER = """
     axes multiscales omero limits drawing tables options device
     locations clouds store_options credentials store_errors clients object_store stores
-    geometry methods sampling layout schedule passes superblocks
+    geometry nodata methods sampling layout schedule passes superblocks
     crew
-    kernels.generic kernels.compiled kernels.interpolation
-    kernels.compiled_interpolation kernels cost strategy levels windows image metadata
+    kernels.generic kernels.masked kernels.compiled kernels.compiled_masked
+    kernels.interpolation kernels.compiled_interpolation kernels
+    cost strategy levels windows image metadata
     amended provenance
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
     sources.ome_zarr
@@ -29,15 +30,16 @@ ORDER = """
     store.publication store units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
-    progress report info figure
+    progress report info canvas figure
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
     verify.recipes verify.content verify.engine verify.geometry verify.arrays
     verify.omero verify.labels verify.leftovers verify.objects verify.plausible
     verify.making verify.part verify.diagnosis verify.pixels verify
-    downsampling session accounts intents growing pyramid orders write shares extend
+    downsampling charts comparison probes contenders comparing
+    session accounts intents growing pyramid orders write shares extend
     clusters stopping
-    cli.parameters cli.telling cli cli.__main__
+    cli.parameters cli.telling cli.comparing cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -53,6 +55,7 @@ VERSIONED = (
     "accounts",
     "attributes",
     "cli",
+    "cli.comparing",
     "intents",
     "jobs",
     "pyramid",
@@ -62,7 +65,7 @@ VERSIONED = (
 # Third parties: where they may be named at all. NumPy may be everywhere but in the
 # modules of plain integers.
 ALLOWED = {
-    "click": {"cli", "cli.parameters", "cli.telling"},
+    "click": {"cli", "cli.comparing", "cli.parameters", "cli.telling"},
     "cloudpickle": {"runner.tasks"},
     "dask": {
         "graph",
@@ -80,8 +83,12 @@ ALLOWED = {
         "runner.team",
         "verify.engine",
     },
-    "matplotlib": {"figure"},
-    "numba": {"kernels.compiled", "kernels.compiled_interpolation"},
+    "matplotlib": {"canvas", "figure"},
+    "numba": {
+        "kernels.compiled",
+        "kernels.compiled_interpolation",
+        "kernels.compiled_masked",
+    },
     "numcodecs": {"compression"},
     "obstore": {
         "clients",
@@ -160,7 +167,9 @@ WITHOUT_NUMPY = {
 AT_THE_TOP = {
     ("kernels.compiled", "numba"),
     ("kernels.compiled_interpolation", "numba"),
+    ("kernels.compiled_masked", "numba"),
     ("cli", "click"),
+    ("cli.comparing", "click"),
     ("cli.parameters", "click"),
     ("cli.telling", "click"),
     ("runner.plugin", "distributed"),

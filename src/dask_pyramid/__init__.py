@@ -13,6 +13,7 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "METHODS": "methods",
+    "Comparison": "comparison",
     "Image": "image",
     "Method": "methods",
     "Progress": "runner",
@@ -23,6 +24,7 @@ _HOMES = {
     "add_levels": "extend",
     "append": "extend",
     "build_pyramid": "pyramid",
+    "compare_methods": "comparing",
     "downsample": "downsampling",
     "finish_pyramid": "shares",
     "open_image": "sources",
@@ -37,6 +39,7 @@ _HOMES = {
 
 __all__ = [
     "METHODS",
+    "Comparison",
     "Image",
     "Method",
     "Progress",
@@ -48,6 +51,7 @@ __all__ = [
     "add_levels",
     "append",
     "build_pyramid",
+    "compare_methods",
     "downsample",
     "finish_pyramid",
     "open_image",
@@ -61,6 +65,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from dask_pyramid.comparing import compare_methods
+    from dask_pyramid.comparison import Comparison
     from dask_pyramid.downsampling import downsample
     from dask_pyramid.extend import add_levels, append, update_pyramid
     from dask_pyramid.image import Image

@@ -36,6 +36,9 @@ Array = np.ndarray[Any, Any]
 
 # What the generic filter holds for each byte of float input: padded, term and sum.
 _GENERIC_COPIES = 4
+# What the compiled kernels hold for each voxel of which not all count: values and
+# weights as floats, and which count.
+_MASKED_COPIES = 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,10 +286,13 @@ class _Run:
         """Return how many planes to make at a time, to keep intermediates small."""
         plan = self.job.plan
         reduction = plan.reduction(level.level)
-        if plan.compiled and has_compiled(np.dtype(plan.dtype), reduction):
-            return 2**62
         voxels = plane * math.prod(level.steps)
-        return max(1, KERNEL_BYTES // (voxels * 8 * _GENERIC_COPIES))
+        copies = 8 * _GENERIC_COPIES
+        if plan.compiled and has_compiled(np.dtype(plan.dtype), reduction):
+            if reduction.ignore is None:
+                return 2**62
+            copies = _MASKED_COPIES
+        return max(1, KERNEL_BYTES // (voxels * copies))
 
     def _write(self, move: Move) -> int:
         if not self.written:

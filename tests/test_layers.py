@@ -19,12 +19,12 @@ ORDER = """
     kernels.generic kernels.masked kernels.compiled kernels.compiled_masked
     kernels.interpolation kernels.compiled_interpolation kernels
     cost strategy levels windows image metadata
-    amended provenance
-    sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
-    sources.ome_zarr
+    amended provenance graph
+    sources.opened sources.arrays sources.resampled sources.blocks
+    sources.zarr_arrays sources.graphs sources.ome_zarr
     sources.tiff_metadata sources.tiff sources.planes sources sources.stored
     existing sources.identity compression plan planning growth journal grey receipts
-    jobs attributes graph
+    jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
     store.targets store.ledger
     store.publication store units
@@ -36,7 +36,7 @@ ORDER = """
     verify.recipes verify.content verify.engine verify.geometry verify.arrays
     verify.omero verify.labels verify.leftovers verify.objects verify.plausible
     verify.making verify.part verify.diagnosis verify.pixels verify
-    downsampling charts comparison probes contenders comparing
+    spacing resampling downsampling charts comparison probes contenders comparing
     session accounts intents growing pyramid orders write shares extend
     clusters stopping
     cli.parameters cli.telling cli.comparing cli cli.__main__

@@ -6,11 +6,13 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
 import dask_pyramid as dp
+from dask_pyramid.cli import main
 from dask_pyramid.sources.identity import identify
 from dask_pyramid.sources.resampled import ResampledReader
 
@@ -352,3 +354,41 @@ def test_an_array_is_told_by_its_values_and_what_is_done_to_it():
 def test_a_target_that_is_the_source_is_refused(stored):
     with pytest.raises(ValueError, match="source"):
         dp.write_pyramid(dp.resample(str(stored), factor=2), stored, mode="w")
+
+
+# --- the command -----------------------------------------------------------------
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_the_command_writes_what_the_verb_makes(stored, tmp_path):
+    target = tmp_path / "out.zarr"
+    result = run(
+        *("resample", stored, target, "--to-scale", "z=0.5um,x=1", "--order", 3),
+        *("--smooth", "x=0.6", "--factors", "none", "--chunks", 8),
+    )
+    assert result.exit_code == 0, result.output
+    expected = dp.resample(
+        str(stored), scale={"z": "500 nm", "x": 1}, order=3, sigma={"x": 0.6}
+    )
+    (level,) = dp.open_pyramid(target).levels
+    np.testing.assert_array_equal(level.compute(), pixels_of(expected))
+
+
+def test_the_command_says_how_large_it_gets_and_reads_nothing(stored, tmp_path):
+    target = tmp_path / "out.zarr"
+    shown = run(
+        *("resample", stored, target, "--isotropic", "finest", "--zoom", 30),
+        *("--plan", "--memory-limit", "1GiB", "--workers", 1),
+    )
+    assert shown.exit_code == 0, shown.output
+    assert "1080 x 900 x 840" in shown.output
+    assert not target.exists()
+
+
+def test_the_command_tells_wrong_usage(stored, tmp_path):
+    result = run("resample", stored, tmp_path / "out.zarr")
+    assert result.exit_code == 1
+    assert "exactly one of scale, factor, shape and isotropic" in result.output

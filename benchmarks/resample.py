@@ -4,7 +4,8 @@ Kernels: one core, uint16, Mvoxel/s of the larger side. `scipy.ndimage.zoom` mak
 same pixels (`grid_mode=True`, behind `gaussian_filter` where axes shrink).
 
 Memory: z of a compressible volume is resampled up by 9.4 through the command, under a
-limit; peak of the process, and rate of voxels written.
+limit; peak of the process, and rate of voxels written. It comes first: a process counts
+the memory of the one that has started it.
 """
 
 from __future__ import annotations
@@ -87,6 +88,18 @@ def scipy_zoom(
     return made
 
 
+def make_source(path: Path, planes: int, side: int) -> None:
+    """Write a volume that compresses well."""
+    shape = (planes, side, side)
+    chunks = (min(planes, 64), 128, 128)
+    array = zarr.create_array(path, shape=shape, chunks=chunks, dtype="uint16")
+    y, x = np.mgrid[:side, :side]
+    for z in range(0, planes, 64):
+        slab = np.arange(z, min(z + 64, planes), dtype="uint16")[:, None, None]
+        pattern = (y // 16 + x // 16).astype("uint16")
+        array[z : z + 64] = 1000 + ((slab + pattern) % 64) * 16
+
+
 def memory(options: argparse.Namespace) -> None:
     """Print the peak of a write whose result is large."""
     n = options.result
@@ -96,14 +109,8 @@ def memory(options: argparse.Namespace) -> None:
     source = options.folder / f"resample-{planes}x{side}x{side}.zarr"
     target = options.folder / "resampled.zarr"
     if not source.exists():
-        array = zarr.create_array(
-            source, shape=(planes, side, side), chunks=(min(planes, 64), 128, 128),
-            dtype="uint16",
-        )  # fmt: skip
-        y, x = np.mgrid[:side, :side]
-        for z in range(0, planes, 64):
-            slab = np.arange(z, min(z + 64, planes))[:, None, None]
-            array[z : z + 64] = 1000 + ((slab + y // 16 + x // 16) % 64) * 16
+        # By a process of its own: the peak of a child begins with that of its parent.
+        python(__file__, "--make", source, "--side", side, "--planes", planes)
     shutil.rmtree(target, ignore_errors=True)
     base = python("-c", "import dask_pyramid, numpy").peak_mib
     run = python(
@@ -136,11 +143,16 @@ def main() -> None:
     parser.add_argument("--limit", default="1GiB")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--toy", action="store_true", help="small, and 1 MiB")
+    parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--planes", type=int, default=64, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.make:
+        make_source(options.make, options.planes, options.side)
+        return
     if options.toy:
         options.size, options.result, options.side = 24, 2.0**20, 128
-    speed(options.size, options.orders)
     memory(options)
+    speed(options.size, options.orders)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,21 @@ def _read_only(values):
     return values
 
 
+def _strict_on_a_second_device():
+    """Return a backend whose arrays refuse to meet those of the default device."""
+    strict = pytest.importorskip("array_api_strict")
+    device = strict.Device("device1")
+
+    def make(values):
+        return strict.asarray(values, device=device)
+
+    def to_numpy(array):
+        assert array.device == device, "the result has left the device of its input"
+        return np.asarray(array.to_device(strict.Device("CPU_DEVICE")))
+
+    return Backend("strict", make, to_numpy)
+
+
 @pytest.fixture(
     params=[
         "numpy",
@@ -56,8 +71,7 @@ def xp(request):
     if request.param == "read-only":
         return Backend("read-only", _read_only, np.asarray)
     if request.param == "strict":
-        strict = pytest.importorskip("array_api_strict")
-        return Backend("strict", strict.asarray, np.asarray)
+        return _strict_on_a_second_device()
     cupy = pytest.importorskip("cupy")
     try:
         cupy.zeros(1)

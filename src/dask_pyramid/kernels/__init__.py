@@ -1,10 +1,10 @@
 """Blocks in, blocks out: no Dask, no files, no globals.
 
 `reduce_block` makes a range of samples of the next level from exactly the voxels that
-they need (`geometry.needed`). There are two implementations with one meaning: `generic`
-speaks the array API and runs on NumPy, CuPy and strict arrays; `compiled` is numba for
-host blocks that are large enough to pay for the compiler. They agree bit for bit, so
-the choice between them never shows in the result.
+they need (`geometry.needed`). There are three implementations with one meaning:
+`generic` speaks the array API and runs on NumPy, CuPy and strict arrays; `compiled` is
+numba for host blocks that are large enough to pay for the compiler; `fused` is CUDA for
+CuPy blocks. They agree bit for bit, so the choice never shows in the result.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.kernels import generic
+from dask_pyramid.device import on_gpu
+from dask_pyramid.kernels import fused, generic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +126,8 @@ def reduce_block(
             out = np.empty([span.count for span in spans], block.dtype)
         fast.reduce_block(block, reduction, spans, out=out)
         return out
-    samples = generic.reduce_block(block, reduction, spans)
+    is_fused = on_gpu(block) and fused.has_kernel(block.dtype, reduction)
+    samples = (fused if is_fused else generic).reduce_block(block, reduction, spans)
     if out is None:
         return samples
     out[...] = samples

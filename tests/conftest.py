@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 # `importlib` leaves this folder off the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
+import cuda_host
+from fake_cupy import fake_cupy
 from servers.fixtures import any_s3, ceph, moto, proxy_of, shared_folder
 
 __all__ = ["any_s3", "ceph", "moto", "proxy_of", "shared_folder"]
@@ -57,11 +59,32 @@ def _strict_on_a_second_device():
     return Backend("strict", make, to_numpy)
 
 
+@pytest.fixture(scope="session")
+def host_kernels(tmp_path_factory):
+    """CUDA kernels, built for the host."""
+    if cuda_host.compiler is None:
+        pytest.skip("g++ builds the kernels, and is not here")
+    return cuda_host.HostKernels(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture
+def like_cupy(host_kernels, monkeypatch):
+    """What stands in for CuPy, as the module of that name."""
+    from dask_pyramid.device import compile_kernel
+
+    compile_kernel.cache_clear()
+    module = fake_cupy(host_kernels)
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    yield module
+    compile_kernel.cache_clear()
+
+
 @pytest.fixture(
     params=[
         "numpy",
         "read-only",
         "strict",
+        "like cupy",
         pytest.param("cupy", marks=pytest.mark.gpu),
     ]
 )
@@ -72,6 +95,9 @@ def xp(request):
         return Backend("read-only", _read_only, np.asarray)
     if request.param == "strict":
         return _strict_on_a_second_device()
+    if request.param == "like cupy":
+        cupy = request.getfixturevalue("like_cupy")
+        return Backend("like cupy", cupy.asarray, cupy.asnumpy)
     cupy = pytest.importorskip("cupy")
     try:
         cupy.zeros(1)

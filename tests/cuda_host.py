@@ -10,8 +10,6 @@ import hashlib
 import shutil
 import subprocess
 
-import numpy as np
-
 _PRELUDE = r"""
 #include <ucontext.h>
 #include <string.h>
@@ -32,8 +30,8 @@ static inline float __double2float_rn(double a) { return (float)a; }
 static inline int __float2int_rn(float a) { return (int)__builtin_rintf(a); }
 static inline long long __double2ll_rn(double a) {
     return (long long)__builtin_rint(a); }
-static inline float __uint_as_float(unsigned a) { float b; memcpy(&b, &a, 4); return b; }
-static inline float __int_as_float(int a) { float b; memcpy(&b, &a, 4); return b; }
+static inline float __int_as_float(int a) {
+    float b; memcpy(&b, &a, 4); return b; }
 static inline double __longlong_as_double(long long a) {
     double b; memcpy(&b, &a, 8); return b; }
 
@@ -98,9 +96,9 @@ class HostKernels:
 
     def _build(self, source, name, library):
         text = "\n".join((_PRELUDE, source, f"#define KERNEL {name}", _RUNNER))
-        options = "-x c++ -std=c++17 -O1 -ffp-contract=off -shared -fPIC".split()
-        # Pragmas of CUDA are unknown to g++, and b != b asks for a NaN, in vain of integers;
-        # nothing else may be said against the text.
+        options = "-x c++ -std=c++17 -O0 -ffp-contract=off -shared -fPIC".split()
+        # Pragmas of CUDA are unknown to g++, and b != b asks for a NaN, in vain of
+        # integers; nothing else may be said against the text.
         quiet = ("unknown-pragmas", "unused-function", "tautological-compare")
         options += ["-Wall", "-Werror", *(f"-Wno-{name}" for name in quiet)]
         subprocess.run(
@@ -111,7 +109,9 @@ class HostKernels:
         def launch(grid, block, arguments):
             kept = [_address(argument) for argument in arguments]
             given = (ctypes.c_void_p * len(kept))(*(a for a, _ in kept))
-            assert run(grid[0], block[0], given) == 0, "not all threads met at a barrier"
+            assert run(grid[0], block[0], given) == 0, (
+                "not all threads met at a barrier"
+            )
 
         return launch
 

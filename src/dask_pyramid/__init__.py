@@ -13,6 +13,7 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "METHODS": "methods",
+    "Comparison": "comparison",
     "Image": "image",
     "Method": "methods",
     "Progress": "runner",
@@ -23,13 +24,14 @@ _HOMES = {
     "add_levels": "extend",
     "append": "extend",
     "build_pyramid": "pyramid",
+    "compare_methods": "comparing",
     "downsample": "downsampling",
-    "finish_pyramid": "write",
+    "finish_pyramid": "shares",
     "open_image": "sources",
     "open_pyramid": "pyramid",
     "plan_pyramid": "planning",
-    "prepare_pyramid": "write",
-    "run_units": "write",
+    "prepare_pyramid": "shares",
+    "run_units": "shares",
     "update_pyramid": "extend",
     "verify_pyramid": "verify",
     "write_pyramid": "write",
@@ -37,6 +39,7 @@ _HOMES = {
 
 __all__ = [
     "METHODS",
+    "Comparison",
     "Image",
     "Method",
     "Progress",
@@ -48,6 +51,7 @@ __all__ = [
     "add_levels",
     "append",
     "build_pyramid",
+    "compare_methods",
     "downsample",
     "finish_pyramid",
     "open_image",
@@ -61,6 +65,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from dask_pyramid.comparing import compare_methods
+    from dask_pyramid.comparison import Comparison
     from dask_pyramid.downsampling import downsample
     from dask_pyramid.extend import add_levels, append, update_pyramid
     from dask_pyramid.image import Image
@@ -69,15 +75,11 @@ if TYPE_CHECKING:
     from dask_pyramid.planning import plan_pyramid
     from dask_pyramid.pyramid import Pyramid, build_pyramid, open_pyramid
     from dask_pyramid.runner import Progress
+    from dask_pyramid.shares import finish_pyramid, prepare_pyramid, run_units
     from dask_pyramid.sources import open_image
     from dask_pyramid.store_options import StoreOptions
     from dask_pyramid.verify import Verification, verify_pyramid
-    from dask_pyramid.write import (
-        finish_pyramid,
-        prepare_pyramid,
-        run_units,
-        write_pyramid,
-    )
+    from dask_pyramid.write import write_pyramid
 
 
 def __getattr__(name: str) -> Any:

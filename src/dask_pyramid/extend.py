@@ -15,6 +15,7 @@ from dask_pyramid import growing, runner
 from dask_pyramid.growth import plan_levels, plan_updated
 from dask_pyramid.intents import Site, added, appended, look, superseding, updated
 from dask_pyramid.limits import tune_malloc
+from dask_pyramid.orders import check_reach, image_places
 from dask_pyramid.pyramid import Pyramid, stored_pyramid
 from dask_pyramid.session import Execution
 from dask_pyramid.sources import open_image
@@ -22,7 +23,6 @@ from dask_pyramid.sources.identity import identify
 from dask_pyramid.store import targets
 from dask_pyramid.store_options import StoreOptions, share_options
 from dask_pyramid.windows import parse_region
-from dask_pyramid.write import check_reach, image_places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

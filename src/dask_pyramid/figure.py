@@ -7,14 +7,13 @@ can be seen.
 from __future__ import annotations
 
 import colorsys
-import io
 import math
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from dask_pyramid.axes import SPATIAL, per_axis
+from dask_pyramid.canvas import FAINT, TEXT, new_figure
 from dask_pyramid.tables import numbers_text
 
 if TYPE_CHECKING:
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["plot_pyramid", "scale_bar_length"]
 
 _VIEWS = ("plane", "max", "both")
-
-# Legible on light and dark pages, because nothing of the page shines through.
-_PAGE, _TEXT, _FAINT = "#12161c", "#e6edf3", "#9aa7b4"
 
 # Inches: between panels, for the titles above and for the names of rows.
 _PAD, _TITLE, _LABEL = 0.1, 0.56, 0.25
@@ -97,38 +93,33 @@ def plot_pyramid(
     Reads one plane of each level, or with ``"max"`` all of it for one time. Where a
     plane has more than 2048 pixels along an axis, some are left out.
     """
-    figure_class = _figure_class()
     if view not in _VIEWS:
         raise ValueError(f"view must be one of {', '.join(_VIEWS)}, got {view!r}")
     picked = _levels(pyramid, levels)
     index = _indices(pyramid, at)
     views = _views(pyramid, view)
-    figure, panels = _empty(figure_class, pyramid, (len(views), len(picked)), width)
+    figure, panels = _empty(pyramid, (len(views), len(picked)), width)
     for row, kind in zip(panels, views, strict=True):
         pictures = [_picture(pyramid, k, kind, index) for k in picked]
         painted = _paint(pyramid, pictures, index, window)
         for panel, number, picture in zip(row, picked, painted, strict=True):
             _draw(panel, pyramid, number, picture)
         if len(views) > 1:
-            row[0].set_ylabel(_VIEW_NAMES[kind], color=_FAINT, fontsize=9)
+            row[0].set_ylabel(_VIEW_NAMES[kind], color=FAINT, fontsize=9)
     for panel, number in zip(panels[0], picked, strict=True):
-        panel.set_title(_title(pyramid, number), color=_TEXT, fontsize=10)
+        panel.set_title(_title(pyramid, number), color=TEXT, fontsize=10)
     _scale_bar(panels[-1][0], pyramid)
-    # Jupyter shows a figure by its PNG also where matplotlib was never set up.
-    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
     return figure
 
 
-def _empty(
-    figure_class: type[Figure], pyramid: Pyramid, grid: tuple[int, int], width: float
-) -> tuple[Figure, Any]:
+def _empty(pyramid: Pyramid, grid: tuple[int, int], width: float) -> tuple[Figure, Any]:
     """Return a figure just large enough for a grid of panels with their titles."""
     n_rows, n_columns = grid
     left = _PAD + (_LABEL if n_rows > 1 else 0.0)
     across = (width - left - _PAD * n_columns) / n_columns
     down = _panel_height(pyramid, across)
     height = _TITLE + (down + _PAD) * n_rows
-    figure = figure_class(figsize=(width, height), facecolor=_PAGE)
+    figure = new_figure(width, height, verb="plot_pyramid")
     place = {
         "left": left / width,
         "right": 1 - _PAD / width,
@@ -165,23 +156,6 @@ def scale_bar_length(extent: float) -> float:
         if length <= most:
             break
     return length
-
-
-def _figure_class() -> type[Figure]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "plot_pyramid needs matplotlib, which is not installed; "
-            "pip install 'dask-pyramid[plot]'"
-        ) from error
-    return Figure
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80)
-    return buffer.getvalue()
 
 
 def _levels(pyramid: Pyramid, levels: Sequence[int] | None) -> list[int]:

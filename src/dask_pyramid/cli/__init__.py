@@ -17,9 +17,11 @@ import click
 
 import dask_pyramid as dp
 from dask_pyramid import options
+from dask_pyramid.cli.comparing import compare
 from dask_pyramid.cli.parameters import (
     BREAK_LOCK,
     COMPRESSOR,
+    COUNTING,
     DEBUG,
     JSON,
     LAYOUT,
@@ -58,11 +60,14 @@ def main() -> None:
     """
 
 
+main.add_command(compare)
+
+
 @main.command(epilog="Example: dask-pyramid write a.tif a.ome.zarr --unit um "
               "--scale 0.29,0.26,0.26")  # fmt: skip
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
-@with_options(*READING, *LAYOUT, *STORE, *SOURCE_STORE)
+@with_options(*READING, *LAYOUT, *COUNTING, *STORE, *SOURCE_STORE)
 @COMPRESSOR
 @click.option(
     "--mode",
@@ -108,7 +113,7 @@ def write(
 @main.command()
 @click.argument("source", metavar="IN")
 @click.argument("store", metavar="[STORE]", required=False)
-@with_options(*READING, *LAYOUT, *STORE, COMPRESSOR, JSON, DEBUG)
+@with_options(*READING, *LAYOUT, *COUNTING, *STORE, COMPRESSOR, JSON, DEBUG)
 def plan(
     source: str,
     store: str | None,

@@ -1,10 +1,12 @@
 """Blocks in, blocks out: no Dask, no files, no globals.
 
 `reduce_block` makes a range of samples of the next level from exactly the voxels that
-they need (`geometry.needed`). There are three implementations with one meaning:
-`generic` speaks the array API and runs on NumPy, CuPy and strict arrays; `compiled` is
-numba for host blocks that are large enough to pay for the compiler; `fused` is CUDA for
-CuPy blocks. They agree bit for bit, so the choice never shows in the result.
+they need (`geometry.needed`), `resample_block` the same at any spacing
+(`Sampling.needed`). There are three implementations with one meaning: `generic`,
+`masked` (where not every voxel counts) and `interpolation` speak the array API and run
+on NumPy, CuPy and strict arrays; the same with `compiled` are numba for host blocks
+that are large enough to pay for the compiler; `fused` is CUDA for CuPy blocks. They
+agree bit for bit, so the choice between them never shows in the result.
 """
 
 from __future__ import annotations
@@ -15,15 +17,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid.device import on_gpu
-from dask_pyramid.kernels import fused, generic
+from dask_pyramid.kernels import fused, generic, interpolation, masked
+from dask_pyramid.sampling import pass_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dask_pyramid.geometry import Span
     from dask_pyramid.methods import Reduction
+    from dask_pyramid.sampling import Sampling
 
-__all__ = ["has_compiled", "load_compiled", "pays_to_compile", "reduce_block"]
+__all__ = [
+    "has_compiled",
+    "load_compiled",
+    "pays_to_compile",
+    "reduce_block",
+    "resample_block",
+]
 
 # A fresh process takes 0.5 s to load numba and compiled code from its cache, and one
 # without a cache 5 s to compile; the generic kernels do 64 Mi voxels in that time.
@@ -39,6 +49,8 @@ _COMPILED = {
     "mode": _INTEGERS,
     "median": _INTEGERS,
 }
+# The first voxel of a window is a slice; the first that counts is a loop.
+_COMPILED_MASKED = {**_COMPILED, "first": _INTEGERS | frozenset("fd")}
 # Below this, window sums of 32-bit integers are exact in float64, and dividing them by
 # the count cannot move a value onto a tie.
 _FLOAT64_WINDOW = 2**19
@@ -70,8 +82,9 @@ def has_compiled(dtype: np.dtype[Any], reduction: Reduction) -> bool:
     reduction : Reduction
         The reduction; outer axes (all but the last three) must have step 1.
     """
+    table = _COMPILED if reduction.ignore is None else _COMPILED_MASKED
     return (
-        dtype.char in _COMPILED.get(reduction.kernel, ())
+        dtype.char in table.get(reduction.kernel, ())
         and dtype.isnative
         and len(reduction.steps) >= 2
         and all(step == 1 for step in reduction.steps[:-3])
@@ -89,6 +102,7 @@ def reduce_block(
     reduction: Reduction,
     spans: Sequence[Span],
     *,
+    mask: Any = None,
     compiled: bool = False,
     out: np.ndarray[Any, Any] | None = None,
 ) -> Any:
@@ -102,11 +116,13 @@ def reduce_block(
         Steps and filters, one for each axis.
     spans : sequence of Span
         Samples to make along each axis.
+    mask : array of bool, shape of `block`, optional
+        Voxels that count, besides `reduction.ignore`, which must be given with it.
     compiled : bool
         Whether to use the numba kernels where there is one for this dtype and method.
-    out : numpy.ndarray, optional
-        Host memory for the samples, rows contiguous; else new memory on the device of
-        `block`.
+    out : array, optional
+        Memory for the samples on the device of `block`, rows contiguous; else new
+        memory.
 
     Returns
     -------
@@ -120,14 +136,92 @@ def reduce_block(
     """
     host = compiled and isinstance(block, np.ndarray)
     if host and has_compiled(block.dtype, reduction):
-        from dask_pyramid.kernels import compiled as fast
+        if out is None:
+            out = np.empty([span.count for span in spans], block.dtype)
+        _reduce_compiled(block, reduction, spans, mask=mask, out=out)
+        return out
+    if on_gpu(block) and fused.has_kernel(block.dtype, reduction):
+        return fused.reduce_block(block, reduction, spans, out=out)
+    if reduction.ignore is None:
+        samples = generic.reduce_block(block, reduction, spans)
+    else:
+        samples = masked.reduce_block(block, reduction, spans, mask=mask)
+    if out is None:
+        return samples
+    out[...] = samples
+    return out
+
+
+def _reduce_compiled(
+    block: Any, reduction: Reduction, spans: Sequence[Span], *, mask: Any, out: Any
+) -> None:
+    if reduction.ignore is None:
+        from dask_pyramid.kernels import compiled
+
+        compiled.reduce_block(block, reduction, spans, out=out)
+    else:
+        from dask_pyramid.kernels import compiled_masked
+
+        compiled_masked.reduce_block(block, reduction, spans, mask=mask, out=out)
+
+
+def resample_block(
+    block: Any,
+    samplings: Sequence[Sampling],
+    spans: Sequence[Span],
+    *,
+    compiled: bool = False,
+    out: np.ndarray[Any, Any] | None = None,
+) -> Any:
+    """Resample one block.
+
+    Parameters
+    ----------
+    block : array, shape (n_0, n_1, ...)
+        Along each axis the voxels ``sampling.needed(span.first, span.stop)``; not
+        modified.
+    samplings : sequence of Sampling
+        One for each axis.
+    spans : sequence of Span
+        Samples to make along each axis.
+    compiled : bool
+        Whether to use the numba kernels where there is one for this dtype.
+    out : numpy.ndarray, optional
+        Host memory for the samples, rows contiguous; else new memory on the device of
+        `block`.
+
+    Returns
+    -------
+    array, shape ``tuple(span.count for span in spans)``, dtype of `block`
+        The samples, on the same device.
+
+    Raises
+    ------
+    ValueError
+        If the block has not the shape that the samples need.
+
+    Notes
+    -----
+    One pass for each axis that is resampled, those that shrink most first. Sums in
+    float32 for data of 8 and 16 bits and in float64 above; integers are rounded once,
+    half to even, and cut to their range. Where each sample is one voxel, values pass
+    through no float.
+    """
+    needs = [s.needed(p.first, p.stop) for s, p in zip(samplings, spans, strict=True)]
+    shape = tuple(need.stop - need.start for need in needs)
+    if tuple(block.shape) != shape:
+        raise ValueError(f"block must have the shape {shape}, got {block.shape}")
+    axes = pass_order(tuple(samplings))
+    gathers = all(samplings[axis].gather for axis in axes)
+    host = compiled and not gathers and isinstance(block, np.ndarray)
+    if host and block.dtype.char in _ARITHMETIC and block.dtype.isnative:
+        from dask_pyramid.kernels import compiled_interpolation as fast
 
         if out is None:
             out = np.empty([span.count for span in spans], block.dtype)
-        fast.reduce_block(block, reduction, spans, out=out)
+        fast.resample_block(block, samplings, spans, out=out)
         return out
-    is_fused = on_gpu(block) and fused.has_kernel(block.dtype, reduction)
-    samples = (fused if is_fused else generic).reduce_block(block, reduction, spans)
+    samples = interpolation.resample_block(block, samplings, spans)
     if out is None:
         return samples
     out[...] = samples

@@ -55,7 +55,7 @@ __device__ inline Value settled(Real total)
 #else
     const Index rounded = __double2ll_rn(total);
 #endif
-    const Index low = LOWEST, high = HIGHEST;
+    const Index low = LOWEST, high = (Index)HIGHEST;
     return (Value)(rounded < low ? low : rounded > high ? high : rounded);
 #endif
 }

@@ -1,0 +1,97 @@
+"""What is to be written where: opened, planned and checked; nothing is written.
+
+One place for the checks of all verbs that write an image.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from dask_pyramid import runner, session
+from dask_pyramid.jobs import describe
+from dask_pyramid.planning import plan_pyramid
+from dask_pyramid.sources import open_image
+from dask_pyramid.sources.graphs import graph_places
+from dask_pyramid.store import publication, targets
+from dask_pyramid.store_options import StoreOptions, share_options
+from dask_pyramid.stores import lives_in_process
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dask_pyramid.image import Image
+
+__all__ = ["check_reach", "image_places", "make_order"]
+
+# "data types are restricted": what Neuroglancer 2.41 and viewers built on it refuse.
+_REFUSED = ("bool", "int64", "float16", "float64")
+
+
+def make_order(
+    image: Any,
+    target: Any,
+    *,
+    reading: Mapping[str, Any],
+    planning: Mapping[str, Any],
+    compressors: Any,
+    mode: str,
+    team: runner.Team,
+    storage_options: Mapping[str, Any] | StoreOptions | None,
+) -> session.Order:
+    """Check all that can be checked before anything is written.
+
+    Parameters
+    ----------
+    image, target, compressors, mode, storage_options
+        As for `dask_pyramid.write_pyramid`.
+    reading : mapping
+        Keyword arguments of `open_image`.
+    planning : mapping
+        Keyword arguments of `plan_pyramid`.
+    team : Team
+        Who runs the units.
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError, ValueError, TypeError
+        If an argument breaks a rule.
+    """
+    here, there = share_options(storage_options, image, target)
+    opened = open_image(image, **reading, storage_options=here)
+    place = targets.open_target(
+        target, mode=mode, sources=image_places(opened), options=there
+    )
+    if team.elsewhere:
+        check_reach(place)
+    plan = plan_pyramid(opened, crew=team.crew, **planning)
+    if plan.dtype in _REFUSED:
+        warnings.warn(
+            f"many viewers refuse {plan.dtype} (Neuroglancer among them); "
+            "convert the image if it shall be looked at",
+            stacklevel=3,
+        )
+    codecs = publication.codecs_json(plan, compressors)
+    job = describe(opened, plan, codecs)
+    if team.elsewhere:
+        opened = runner.portable(opened)
+    return session.Order(
+        image=opened, job=job, target=place, compressors=compressors, team=team
+    )
+
+
+def check_reach(place: targets.Target) -> None:
+    """Refuse a target that other processes cannot write to."""
+    if place.store is not None and lives_in_process(place.store):
+        raise ValueError(
+            f"target must be in reach of the workers of the client, got {place}; "
+            "use a path or a URL, or client='threads'"
+        )
+
+
+def image_places(image: Image) -> tuple[str, ...]:
+    """Return what must not be written: all that the source is read from."""
+    if image.reader is not None:
+        return image.reader.locations
+    assert image.graph is not None  # by construction: one of the two is there
+    return graph_places(image.graph)

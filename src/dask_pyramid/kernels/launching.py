@@ -86,8 +86,8 @@ def source_of(name: str, dtype: np.dtype[Any], constants: Mapping[str, object]) 
 
 def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the data type of the sums, as on the CPU."""
-    dtype = np.dtype(accumulator(dtype, np))
-    return dtype
+    real: type[np.floating[Any]] = accumulator(dtype, np)
+    return np.dtype(real)
 
 
 def launch(source: str, name: str, n_blocks: int, *, threads: int, args: Any) -> None:

@@ -87,7 +87,7 @@ def method_record(plan: PyramidPlan) -> dict[str, Any]:
                 dict(zip(plan.axes, level.factors, strict=True))
                 for level in plan.levels[1:]
             ],
-            **({} if plan.nodata is None else plan.nodata.options),
+            **({} if plan.nodata is None else plan.nodata.note),
         },
     }
 

@@ -134,7 +134,7 @@ def _nodata(image: Described, level: StoredLevel) -> Nodata | None:
     if image.record is not None:
         found = image.record.nodata
     if found is not None:
-        found = Nodata.parse(found.value, found.nan, level.dtype)
+        found = Nodata.parse(found.value, found.nan, level.dtype, masked=found.masked)
     return found
 
 

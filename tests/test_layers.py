@@ -22,12 +22,12 @@ ORDER = """
     amended provenance
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
     sources.ome_zarr
-    sources.tiff_metadata sources.tiff sources.planes sources sources.stored
+    sources.tiff_metadata sources.tiff sources.planes sources sources.stored masks
     existing sources.identity compression plan planning growth journal grey receipts
     jobs attributes graph
     store.objects store.writers store.locks store.contents store.replacement
     store.targets store.ledger
-    store.publication store chains units
+    store.publication store coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
     progress report info canvas figure

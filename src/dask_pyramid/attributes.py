@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.grey import Grey
     from dask_pyramid.image import Image
+    from dask_pyramid.masks import Mask
     from dask_pyramid.plan import PyramidPlan
 
 __all__ = ["WINDOW", "group_attributes", "method_record"]
@@ -30,6 +31,7 @@ def group_attributes(
     *,
     tallies: Sequence[Tally],
     grey: Sequence[Grey],
+    mask: Mask | None = None,
 ) -> dict[str, Any]:
     """Return the attributes of a finished pyramid.
 
@@ -45,6 +47,8 @@ def group_attributes(
         Stored objects of each level.
     grey : sequence of Grey
         Grey values of each channel of level 0.
+    mask : Mask, optional
+        Which voxels count.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def group_attributes(
             image_label={} if image.labels else None,
         )
     )
-    record = _provenance(image, plan, codecs, tallies)
+    record = _provenance(image, plan, codecs, tallies, mask=mask)
     return {**attributes, KEY: record.to_json()}
 
 
@@ -108,7 +112,12 @@ def _rendering(image: Image, grey: Sequence[Grey]) -> dict[str, Any]:
 
 
 def _provenance(
-    image: Image, plan: PyramidPlan, codecs: Any, tallies: Sequence[Tally]
+    image: Image,
+    plan: PyramidPlan,
+    codecs: Any,
+    tallies: Sequence[Tally],
+    *,
+    mask: Mask | None,
 ) -> Provenance:
     return Provenance(
         version=__version__,
@@ -116,6 +125,7 @@ def _provenance(
         method=plan.method.name,
         sigma=plan.sigma,
         nodata=plan.nodata,
+        mask=None if mask is None else public_source(mask.image),
         compressors=codecs,
         levels=tuple(
             LevelRecord.counted_from(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner, session
 from dask_pyramid.jobs import describe
+from dask_pyramid.locations import is_url
+from dask_pyramid.masks import open_mask
 from dask_pyramid.planning import plan_pyramid
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.graphs import graph_places
@@ -59,12 +61,15 @@ def make_order(
     """
     here, there = share_options(storage_options, image, target)
     opened = open_image(image, **reading, storage_options=here)
-    place = targets.open_target(
-        target, mode=mode, sources=image_places(opened), options=there
-    )
+    planning = dict(planning)
+    mask = planning.pop("mask", None)
+    options = here if isinstance(mask, str) and is_url(mask) else None
+    masks = open_mask(mask, opened, storage_options=options)
+    places = image_places(opened) + (() if masks is None else image_places(masks.image))
+    place = targets.open_target(target, mode=mode, sources=places, options=there)
     if team.elsewhere:
         check_reach(place)
-    plan = plan_pyramid(opened, crew=team.crew, **planning)
+    plan = plan_pyramid(opened, crew=team.crew, mask=masks, **planning)
     if plan.dtype in _REFUSED:
         warnings.warn(
             f"many viewers refuse {plan.dtype} (Neuroglancer among them); "
@@ -72,11 +77,16 @@ def make_order(
             stacklevel=3,
         )
     codecs = publication.codecs_json(plan, compressors)
-    job = describe(opened, plan, codecs)
+    job = describe(opened, plan, codecs, mask=masks)
     if team.elsewhere:
         opened = runner.portable(opened)
     return session.Order(
-        image=opened, job=job, target=place, compressors=compressors, team=team
+        image=opened,
+        mask=masks,
+        job=job,
+        target=place,
+        compressors=compressors,
+        team=team,
     )
 
 

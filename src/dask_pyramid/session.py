@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner
 from dask_pyramid.attributes import group_attributes
-from dask_pyramid.jobs import StoredJob, differences, reopen
+from dask_pyramid.jobs import StoredJob, differences, reopen, reopen_mask
 from dask_pyramid.progress import progress_callback
 from dask_pyramid.provenance import KEY, read_provenance
 from dask_pyramid.receipts import Books, can_read
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
     from dask_pyramid.image import Image
+    from dask_pyramid.masks import Mask
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.store.targets import Target
 
@@ -54,6 +55,8 @@ class Order:
     """What is to be written of it."""
     target: Target
     """From `open_target`: empty, to be replaced, or with what a run has left."""
+    mask: Mask | None = None
+    """Which voxels count."""
     compressors: Any = None
     """As in zarr-python, or a name."""
     team: runner.Team
@@ -106,7 +109,7 @@ def prepare(order: Order, *, break_lock: bool = False) -> None:
     ValueError
         If other processes cannot open the source.
     """
-    reopen(order.job)
+    reopen_mask(order.job, reopen(order.job))
     with _locked(order.target, Execution(break_lock=break_lock)):
         _begin(order)
 
@@ -186,7 +189,9 @@ def _reordered(target: Target, limits: Mapping[str, Any]) -> Order:
     job = _stored(target)
     with runner.connect("threads", **limits) as team:
         job = replace(job, plan=job.plan.limited(team.crew))
-        return Order(image=reopen(job), job=job, target=target, team=team)
+        image = reopen(job)
+        mask = reopen_mask(job, image)
+        return Order(image=image, mask=mask, job=job, target=target, team=team)
 
 
 class _Except:
@@ -262,6 +267,7 @@ def _run(
         reader=order.image.reader,
         target=order.target,
         fingerprint=order.job.fingerprint,
+        mask=order.mask,
     )
     done = set(map(int, books.done.nonzero()[0]))
     if done:
@@ -306,6 +312,7 @@ def _publish(order: Order, books: Books, lock: Lock) -> None:
         order.image,
         plan,
         order.job.parameters["codecs"],
+        mask=order.mask,
         tallies=books.tallies,
         grey=books.grey,
     )
@@ -314,11 +321,16 @@ def _publish(order: Order, books: Books, lock: Lock) -> None:
 
 
 def _check_source(order: Order) -> None:
-    """Raise if files of the source have changed since the run began, or are gone."""
-    then, now = order.job.parameters["source"], public_source(order.image)
-    if now["kind"] == "file" and now != then:
+    """Raise if files of source or mask have changed since the run began, or are gone."""
+    read = {"source": order.image}
+    if order.mask is not None:
+        read["mask"] = order.mask.image
+    for name, image in read.items():
+        then, now = order.job.parameters[name], public_source(image)
+        if now["kind"] != "file" or now == then:
+            continue
         raise OSError(
-            f"source must stay as it is while its pyramid is made, got another one: "
+            f"{name} must stay as it is while its pyramid is made, got another one: "
             f"{differences(then, now)}; nothing is published, mode='w' starts again"
         )
 
@@ -351,6 +363,7 @@ def check_complete(order: Order, execution: Execution) -> None:
         image,
         job.plan,
         job.parameters["codecs"],
+        mask=order.mask,
         tallies=nothing.tallies,
         grey=nothing.grey,
     )

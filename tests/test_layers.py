@@ -33,8 +33,8 @@ ORDER = """
     progress report info canvas figure
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
-    verify.recipes verify.content verify.engine verify.geometry verify.arrays
-    verify.omero verify.labels verify.leftovers verify.objects verify.plausible
+    verify.recipes verify.doubt verify.content verify.engine verify.geometry
+    verify.arrays verify.omero verify.labels verify.leftovers verify.objects verify.plausible
     verify.making verify.part verify.diagnosis verify.pixels verify
     downsampling charts comparison probes contenders comparing
     session accounts intents growing pyramid orders write shares extend

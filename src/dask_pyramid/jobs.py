@@ -231,4 +231,4 @@ def reopen_mask(job: StoredJob, image: Image) -> Mask | None:
             f"mask must not change while its pyramid is made, got another one: "
             f"{differences(then, now)}; start again with mode='w'"
         )
-    return open_mask(opened, image)
+    return open_mask(opened, axes=image.axes, shape=image.shape)

@@ -153,8 +153,9 @@ def _pieces(
 
 def open_mask(
     mask: Any,
-    image: Image,
     *,
+    axes: tuple[str, ...],
+    shape: tuple[int, ...],
     storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> Mask | None:
     """Open a mask for an image; nothing is read.
@@ -164,8 +165,8 @@ def open_mask(
     mask : Mask, or what `open_image` takes, or None
         Whatever is not zero is under the mask. An array has the axes of the image, or
         its spatial ones.
-    image : Image
-        What is masked.
+    axes, shape : tuple
+        Of what is masked.
     storage_options : dict or StoreOptions, optional
         How to open a URL.
 
@@ -181,12 +182,12 @@ def open_mask(
     """
     if mask is None or isinstance(mask, Mask):
         return mask
-    axes = None
+    names = None
     if hasattr(mask, "ndim") and not isinstance(mask, Image):
-        spatial = tuple(axis for axis in image.axes if axis in SPATIAL)
-        axes = {image.ndim: image.axes, len(spatial): spatial}.get(mask.ndim)
-    opened = open_image(mask, axes, storage_options=storage_options)
-    extents = dict(zip(image.axes, image.shape, strict=True))
+        spatial = tuple(axis for axis in axes if axis in SPATIAL)
+        names = {len(axes): axes, len(spatial): spatial}.get(mask.ndim)
+    opened = open_image(mask, names, storage_options=storage_options)
+    extents = dict(zip(axes, shape, strict=True))
     own = dict(zip(opened.axes, opened.shape, strict=True))
     fits = all(
         own.get(axis) in ((n,) if axis in SPATIAL else (n, 1, None))
@@ -195,8 +196,8 @@ def open_mask(
     if not fits or set(own) - set(extents):
         raise ValueError(
             f"mask must have the spatial extents of level 0, "
-            f"{image.shape!r} along {''.join(image.axes)}, got {opened.shape!r} along "
+            f"{shape!r} along {''.join(axes)}, got {opened.shape!r} along "
             f"{''.join(opened.axes)}; it may lack t and c, or have one of them, and a "
             "coarser mask must be resampled to level 0 first"
         )
-    return Mask(image=opened, axes=image.axes, shape=image.shape)
+    return Mask(image=opened, axes=axes, shape=shape)

@@ -64,7 +64,9 @@ def make_order(
     planning = dict(planning)
     mask = planning.pop("mask", None)
     options = here if isinstance(mask, str) and is_url(mask) else None
-    masks = open_mask(mask, opened, storage_options=options)
+    masks = open_mask(
+        mask, axes=opened.axes, shape=opened.shape, storage_options=options
+    )
     places = image_places(opened) + (() if masks is None else image_places(masks.image))
     place = targets.open_target(target, mode=mode, sources=places, options=there)
     if team.elsewhere:

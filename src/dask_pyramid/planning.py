@@ -110,7 +110,7 @@ def plan_pyramid(
     _check_version(version, shards)
     if crew is None:
         crew = of_threads(workers, memory_limit)
-    opened_mask = open_mask(mask, image)
+    opened_mask = open_mask(mask, axes=image.axes, shape=image.shape)
     levels = make_levels(
         image,
         record,

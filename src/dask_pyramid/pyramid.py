@@ -193,7 +193,7 @@ def build_pyramid(
     ((30, 150, 150), (0.5, 0.5, 0.5))
     """
     opened = open_image(image)
-    opened_mask = open_mask(mask, opened)
+    opened_mask = open_mask(mask, axes=opened.axes, shape=opened.shape)
     plan = plan_pyramid(
         opened,
         method=method,

@@ -321,7 +321,7 @@ def _publish(order: Order, books: Books, lock: Lock) -> None:
 
 
 def _check_source(order: Order) -> None:
-    """Raise if files of source or mask have changed since the run began, or are gone."""
+    """Raise if files of source or mask have changed since the run began."""
     read = {"source": order.image}
     if order.mask is not None:
         read["mask"] = order.mask.image

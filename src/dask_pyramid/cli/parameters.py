@@ -104,8 +104,8 @@ READING = (
 MASK = click.option(
     "--mask",
     metavar="PATH",
-    help="Image of the extents of IN, with or without t and c; what is zero there does "
-    "not count and is not written.",
+    help="Image of the extents of level 0, with or without t and c; what is zero there "
+    "does not count and is not written.",
 )
 COUNTING = (
     click.option(

@@ -556,12 +556,11 @@ def test_a_wrong_voxel_within_the_mask_is_found_without_it(tmp_path):
     level[5, 5, 4] = int(kept) ^ 1
     assert "content-wrong" in codes_of(tmp_path / "a.zarr")[0]
     level[5, 5, 4] = kept
-    assert codes_of(tmp_path / "a.zarr")[1].ok or True
     level[5, 5, 10] = int(level[5, 5, 10]) ^ 1  # at the border of the mask
     assert "content-wrong" in codes_of(tmp_path / "a.zarr", mask=mask)[0]
 
 
 def test_a_mask_for_a_pyramid_without_one_is_refused(tmp_path):
-    dp.write_pyramid(np.eye(16), tmp_path / "a.zarr", scale_factors=[2])
+    dp.write_pyramid(np.eye(16, dtype="uint8"), tmp_path / "a.zarr", scale_factors=[2])
     with pytest.raises(ValueError, match=r"mask must be that of a pyramid"):
         dp.verify_pyramid(tmp_path / "a.zarr", mask=np.ones((16, 16)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid import __version__, metadata, omero
+from dask_pyramid.idents import label_colours
 from dask_pyramid.provenance import KEY, LevelRecord, Provenance, Tally
 from dask_pyramid.sources.identity import public_source
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dask_pyramid.image import Image
     from dask_pyramid.masks import Mask
     from dask_pyramid.plan import PyramidPlan
+    from dask_pyramid.receipts import Books
 
 __all__ = ["WINDOW", "group_attributes", "method_record"]
 
@@ -29,8 +31,7 @@ def group_attributes(
     plan: PyramidPlan,
     codecs: Any,
     *,
-    tallies: Sequence[Tally],
-    grey: Sequence[Grey],
+    books: Books,
     mask: Mask | None = None,
 ) -> dict[str, Any]:
     """Return the attributes of a finished pyramid.
@@ -43,10 +44,8 @@ def group_attributes(
         Its levels.
     codecs : object
         Codecs as JSON values.
-    tallies : sequence of Tally
-        Stored objects of each level.
-    grey : sequence of Grey
-        Grey values of each channel of level 0.
+    books : Books
+        Stored objects of each level; grey values or ids of level 0.
     mask : Mask, optional
         Which voxels count.
 
@@ -69,11 +68,11 @@ def group_attributes(
             name=image.name,
             type=plan.method.name,
             metadata=method_record(plan),
-            omero=_rendering(image, grey) if _is_coloured(image) else None,
-            image_label={} if image.labels else None,
+            omero=_rendering(image, books.grey) if _is_coloured(image) else None,
+            image_label=_image_label(image, books.ids) if image.labels else None,
         )
     )
-    record = _provenance(image, plan, codecs, tallies, mask=mask)
+    record = _provenance(image, plan, codecs, books.tallies, mask=mask)
     return {**attributes, KEY: record.to_json()}
 
 
@@ -94,6 +93,12 @@ def method_record(plan: PyramidPlan) -> dict[str, Any]:
             **({} if plan.nodata is None else plan.nodata.note),
         },
     }
+
+
+def _image_label(image: Image, ids: Sequence[int]) -> dict[str, Any]:
+    """Return what is said of ids; theirs are colours unless they come with some."""
+    colours = label_colours(ids)
+    return {**({"colors": colours} if colours else {}), **(image.image_label or {})}
 
 
 def _is_coloured(image: Image) -> bool:

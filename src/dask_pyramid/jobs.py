@@ -110,6 +110,7 @@ def describe(
         "name": image.name,
         "labels": image.labels,
         "omero": image.omero,
+        "image_label": image.image_label,
         "axes": plan.axes,
         "unit": plan.unit,
         "dtype": plan.dtype,

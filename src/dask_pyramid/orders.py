@@ -6,10 +6,12 @@ One place for the checks of all verbs that write an image.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner, session
 from dask_pyramid.jobs import describe
+from dask_pyramid.labelled import dress_all
 from dask_pyramid.locations import is_url
 from dask_pyramid.masks import open_mask
 from dask_pyramid.planning import plan_pyramid
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dask_pyramid.image import Image
+    from dask_pyramid.masks import Mask
+    from dask_pyramid.plan import PyramidPlan
 
-__all__ = ["check_reach", "image_places", "make_order"]
+__all__ = ["check_reach", "image_places", "make_order", "order_of"]
 
 # "data types are restricted": what Neuroglancer 2.41 and viewers built on it refuse.
 _REFUSED = ("bool", "int64", "float16", "float64")
@@ -36,6 +40,7 @@ def make_order(
     *,
     reading: Mapping[str, Any],
     planning: Mapping[str, Any],
+    labels: Any = None,
     compressors: Any,
     mode: str,
     team: runner.Team,
@@ -45,7 +50,7 @@ def make_order(
 
     Parameters
     ----------
-    image, target, compressors, mode, storage_options
+    image, target, labels, compressors, mode, storage_options
         As for `dask_pyramid.write_pyramid`.
     reading : mapping
         Keyword arguments of `open_image`.
@@ -63,28 +68,69 @@ def make_order(
     opened = open_image(image, **reading, storage_options=here)
     planning = dict(planning)
     mask = planning.pop("mask", None)
-    options = here if isinstance(mask, str) and is_url(mask) else None
     masks = open_mask(
-        mask, axes=opened.axes, shape=opened.shape, storage_options=options
+        mask,
+        axes=opened.axes,
+        shape=opened.shape,
+        storage_options=here if isinstance(mask, str) and is_url(mask) else None,
     )
-    places = image_places(opened) + (() if masks is None else image_places(masks.image))
-    place = targets.open_target(target, mode=mode, sources=places, options=there)
+    dressed = dress_all(labels, opened, target=target, storage_options=storage_options)
+    read = [opened, *dressed.values(), *([] if masks is None else [masks.image])]
+    sources = [place for each in read for place in image_places(each)]
+    place = targets.open_target(
+        target, mode=mode, sources=sources, labels=tuple(dressed), options=there
+    )
     if team.elsewhere:
         check_reach(place)
     plan = plan_pyramid(opened, crew=team.crew, mask=masks, **planning)
+    order = order_of(
+        opened, plan, place, compressors=compressors, team=team, mask=masks
+    )
+    return replace(order, labels=dressed)
+
+
+def order_of(
+    image: Image,
+    plan: PyramidPlan,
+    place: targets.Target,
+    *,
+    compressors: Any,
+    team: runner.Team,
+    mask: Mask | None = None,
+) -> session.Order:
+    """Return the order to write an image by a plan.
+
+    Parameters
+    ----------
+    image : Image
+        The source.
+    plan : PyramidPlan
+        Its plan.
+    place : Target
+        Where to.
+    compressors, team
+        As for `make_order`.
+    mask : Mask, optional
+        Which voxels count.
+
+    Warns
+    -----
+    UserWarning
+        If viewers refuse the data type.
+    """
     if plan.dtype in _REFUSED:
         warnings.warn(
             f"many viewers refuse {plan.dtype} (Neuroglancer among them); "
             "convert the image if it shall be looked at",
-            stacklevel=3,
+            stacklevel=4,
         )
     codecs = publication.codecs_json(plan, compressors)
-    job = describe(opened, plan, codecs, mask=masks)
+    job = describe(image, plan, codecs, mask=mask)
     if team.elsewhere:
-        opened = runner.portable(opened)
+        image = runner.portable(image)
     return session.Order(
-        image=opened,
-        mask=masks,
+        image=image,
+        mask=mask,
         job=job,
         target=place,
         compressors=compressors,

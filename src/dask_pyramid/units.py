@@ -19,6 +19,7 @@ from dask_pyramid.chains import Chains
 from dask_pyramid.cost import ENCODE_BYTES
 from dask_pyramid.device import HOST
 from dask_pyramid.grey import Grey, lattice, measure
+from dask_pyramid.idents import Ids, found_ids, merged
 from dask_pyramid.image import DirectReader, Reader, Region
 from dask_pyramid.receipts import Receipt, Written
 from dask_pyramid.schedule import Move, stream
@@ -52,6 +53,8 @@ class Job:
     """Which source, plan and codecs the receipts are for."""
     mask: Mask | None = None
     """Which voxels count; None: all but those that the plan says."""
+    labels: bool = False
+    """Whether the values are ids, which are gathered."""
 
 
 def run_unit(job: Job, unit: Unit, backend: Backend = HOST) -> Receipt:
@@ -97,6 +100,7 @@ def run_unit(job: Job, unit: Unit, backend: Backend = HOST) -> Receipt:
             written=tuple(run.written),
             grey=tuple(run.grey),
             channel=run.first_channel,
+            ids=run.ids,
         )
         check_current(job.target, job.fingerprint)
         put_receipt(job.target, receipt)
@@ -139,6 +143,7 @@ class _Run:
         )
         self.lanes = sweep.lanes(unit.index)
         self.written: list[Written] = []
+        self.ids: Ids = ()
         self._prepare_grey()
         reader = job.reader
         if sweep.stored:
@@ -166,7 +171,8 @@ class _Run:
             channels = self.owns[0][self.channel_axis]
         self.first_channel = channels[0]
         makes = level.level == 0 and level.written
-        self.grey = [Grey() for _ in range(*channels)] if makes else []
+        measures = makes and not self.job.labels
+        self.grey = [Grey() for _ in range(*channels)] if measures else []
         self.lattice = lattice(self.job.plan.levels[0].shape, axes)
 
     def run(self) -> int:
@@ -240,7 +246,10 @@ class _Run:
         return values.size
 
     def _measure(self, values: Array, region: Region) -> None:
-        """Take in the grey values of a part of level 0, channel by channel."""
+        """Take in ids or grey values of a part of level 0, these by channel."""
+        if self.job.labels:
+            self.ids = merged(self.ids, found_ids(values))
+            return
         for i, grey in enumerate(self.grey):
             at = list(region)
             part = [slice(None)] * len(region)

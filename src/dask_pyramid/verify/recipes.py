@@ -97,12 +97,8 @@ class Recipe:
     def needs_mask(self) -> bool:
         """Whether values alone do not tell what counts."""
         nodata = self.nodata
-        return (
-            self.masked
-            and nodata is not None
-            and not math.isnan(nodata.fill)
-            and (nodata.value is None)
-        )
+        plain = nodata is not None and nodata.value is None and not nodata.nan
+        return plain and self.masked
 
     def reduction(self, steps: Sequence[int]) -> Reduction:
         """Return the reduction by `steps`."""
@@ -147,7 +143,8 @@ def _mean(block: Any, steps: Sequence[int], variant: str) -> Any:
 _MEAN, _NEAREST = METHODS["mean"], METHODS["nearest"]
 
 RECIPES: tuple[Recipe, ...] = (
-    *(Recipe(name=name, method=method) for name, method in METHODS.items()),
+    # Parents are tried, too: a method that is not chained is one that is, from level 0.
+    *(Recipe(name=m.name, method=m) for m in METHODS.values() if m.chain),
     Recipe(name="mean, truncated", method=_MEAN, variant="truncated"),
     Recipe(name="mean, rounded half up", method=_MEAN, variant="half-up"),
     Recipe(name="mean, zeros beyond the border", method=_MEAN, variant="zero-padded"),

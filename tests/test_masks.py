@@ -216,16 +216,15 @@ def holes(shape, dtype, seed=0, share=0.5):
 
 def dense_levels(array, factors, method, *, ignore, mask=None):
     """Reduce whole arrays level by level, the mask beside them."""
-    levels = [array if mask is None else np.where(mask, array, ignore.fill)]
-    levels[0] = levels[0].astype(array.dtype)
-    before = (1,) * array.ndim
-    for factor in factors:
-        steps = tuple(factor // b for b in before)
-        given = {"ignore": ignore, "mask": mask}
-        levels.append(whole(levels[-1], steps, method, **given))
-        if mask is not None:
-            mask = oracle.any_under(mask, steps)
-        before = (factor,) * array.ndim
+    first = array if mask is None else np.where(mask, array, ignore.fill)
+    levels, masks = [first.astype(array.dtype)], [mask]
+    every = ((1,) * array.ndim, *((factor,) * array.ndim for factor in factors))
+    for k, factor in enumerate(every[1:], 1):
+        below = k - 1 if METHODS[method].chain else 0
+        steps = tuple(f // b for f, b in zip(factor, every[below], strict=True))
+        given = {"ignore": ignore, "mask": masks[below]}
+        levels.append(whole(levels[below], steps, method, **given))
+        masks.append(None if mask is None else oracle.any_under(masks[below], steps))
     return levels
 
 

@@ -42,6 +42,7 @@ from dask_pyramid.cli.parameters import (
     storage_options,
     with_options,
 )
+from dask_pyramid.cli.resampling import resample
 from dask_pyramid.cli.running import client_of
 from dask_pyramid.cli.telling import as_text, reported, stoppable
 
@@ -64,6 +65,7 @@ def main() -> None:
 
 
 main.add_command(compare)
+main.add_command(resample)
 
 
 @main.command(epilog="Example: dask-pyramid write a.tif a.ome.zarr --unit um "

@@ -146,7 +146,8 @@ LAYOUT = (
         show_default=True,
         help="Factors from level 0, increasing, one for each further level: 2,4,8, or "
         "by axis with semicolons between levels: y=2,x=2;z=2,y=4,x=4. auto makes "
-        "voxels isotropic first and ends when a level fits into one chunk.",
+        "voxels isotropic first and ends when a level fits into one chunk; none makes "
+        "no further level.",
     ),
     click.option(
         "--chunks",

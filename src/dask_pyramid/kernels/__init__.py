@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid.kernels import generic, interpolation, masked
+from dask_pyramid.kernels.masked import any_of_window
 from dask_pyramid.sampling import pass_order
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dask_pyramid.sampling import Sampling
 
 __all__ = [
+    "any_of_window",
     "has_compiled",
     "load_compiled",
     "pays_to_compile",

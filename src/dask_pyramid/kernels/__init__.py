@@ -18,6 +18,7 @@ import numpy as np
 
 from dask_pyramid.device import on_gpu
 from dask_pyramid.kernels import fused, generic, interpolation, masked
+from dask_pyramid.kernels.masked import any_of_window
 from dask_pyramid.sampling import pass_order
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from dask_pyramid.sampling import Sampling
 
 __all__ = [
+    "any_of_window",
     "has_compiled",
     "load_compiled",
     "pays_to_compile",

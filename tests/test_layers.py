@@ -21,17 +21,10 @@ ORDER = """
     kernels.masked kernels.compiled kernels.compiled_masked
     kernels.interpolation kernels.compiled_interpolation kernels
     cost strategy levels windows image metadata
-<<<<<<< HEAD
-    amended provenance
-    sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
-    sources.ome_zarr
-    sources.tiff_metadata sources.tiff sources.planes sources sources.stored masks
-=======
     amended provenance graph
     sources.opened sources.arrays sources.resampled sources.blocks
     sources.zarr_arrays sources.graphs sources.ome_zarr
-    sources.tiff_metadata sources.tiff sources.planes sources sources.stored
->>>>>>> main
+    sources.tiff_metadata sources.tiff sources.planes sources sources.stored masks
     existing sources.identity compression plan planning labelled growth journal grey
     idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
@@ -42,17 +35,10 @@ ORDER = """
     progress report info canvas figure
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
-<<<<<<< HEAD
     verify.recipes verify.doubt verify.content verify.engine verify.geometry
     verify.arrays verify.omero verify.labels verify.leftovers verify.objects
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
-    downsampling charts comparison probes contenders comparing
-=======
-    verify.recipes verify.content verify.engine verify.geometry verify.arrays
-    verify.omero verify.labels verify.leftovers verify.objects verify.plausible
-    verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
->>>>>>> main
     session accounts intents growing pyramid orders labelling write shares extend
     clusters stopping
     cli.parameters cli.telling cli.running cli.comparing cli.labelling cli.resampling

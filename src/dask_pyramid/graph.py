@@ -11,14 +11,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.geometry import Reach, Span
-<<<<<<< HEAD
-from dask_pyramid.kernels import reduce_block
-from dask_pyramid.methods import METHODS
-from dask_pyramid.superblocks import borrowed, merged, reduced
-=======
 from dask_pyramid.kernels import pays_to_compile, reduce_block, resample_block
+from dask_pyramid.methods import METHODS
 from dask_pyramid.superblocks import borrowed, merged, reduced, resampled
->>>>>>> main
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,13 +163,10 @@ def _reduce_task(
         Span(first=bound[i], stop=bound[i + 1], size=size)
         for bound, i, size in zip(bounds, block_id, shape, strict=True)
     ]
-<<<<<<< HEAD
     if mask is not None:
         xp = block.__array_namespace__()
         mask = xp.asarray(mask, device=block.device)
     return reduce_block(block, reduction, spans, mask=mask, compiled=compiled)
-=======
-    return reduce_block(block, reduction, spans, compiled=compiled)
 
 
 def resample_array(
@@ -274,4 +266,3 @@ def _resample_task(
         cut.append(slice(need.start - origin, need.stop - origin))
         spans.append(Span(first=first, stop=stop, size=sampling.size_in))
     return resample_block(block[tuple(cut)], samplings, spans, compiled=compiled)
->>>>>>> main

@@ -17,6 +17,7 @@ import numpy as np
 
 from dask_pyramid.cost import KERNEL_BYTES
 from dask_pyramid.coverage import Coverage
+from dask_pyramid.device import namespace
 from dask_pyramid.geometry import Span, needed
 from dask_pyramid.kernels import has_compiled, reduce_block
 from dask_pyramid.rolling import Rolling
@@ -259,7 +260,7 @@ class Chains:
         """Return which of these voxels count, where they are; None for all."""
         if self.coverage is None:
             return None
-        xp = like.__array_namespace__()
+        xp = namespace(like)
         return xp.asarray(self.coverage.part(lane - 1, region), device=like.device)
 
     def _most_voxels(self, reduction: Reduction) -> int:

@@ -45,6 +45,8 @@ class PyramidPlan:
     """Standard deviation asked for along each axis, in voxels of the parent level."""
     nodata: Nodata | None
     """Voxels that do not count; None: all count."""
+    mask_memory: int
+    """Bytes that reading the mask takes in a task; 0 without one."""
     version: str
     """Version of OME-Zarr."""
     levels: tuple[Level, ...]
@@ -231,6 +233,7 @@ class PyramidPlan:
             direct=sweep.stored or self.source_direct,
             working=0 if sweep.stored else self.source_working,
             read_once=not sweep.stored and self.source_graph,
+            mask=self.mask_memory,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from dask_pyramid.cli.parameters import (
     LAYOUT,
     LEVELS,
     MACHINE,
+    MASK,
     METHOD,
     MODE,
     PROGRESS,
@@ -294,7 +295,7 @@ def info(
     type=click.Path(dir_okay=False, writable=True),
     help="Write the report to this file, as HTML.",
 )
-@with_options(LAYOUT[-1], RUNNING[0], *STORE, PROGRESS, JSON, DEBUG)
+@with_options(MASK, LAYOUT[-1], RUNNING[0], *STORE, PROGRESS, JSON, DEBUG)
 def verify(
     store: str,
     *,

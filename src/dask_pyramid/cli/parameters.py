@@ -19,6 +19,7 @@ __all__ = [
     "LAYOUT",
     "LEVELS",
     "MACHINE",
+    "MASK",
     "METHOD",
     "METHODS",
     "MODE",
@@ -102,6 +103,12 @@ READING = (
     ),
 )
 
+MASK = click.option(
+    "--mask",
+    metavar="PATH",
+    help="Image of the extents of level 0, with or without t and c; what is zero there "
+    "does not count and is not written.",
+)
 COUNTING = (
     click.option(
         "--nodata",
@@ -111,6 +118,7 @@ COUNTING = (
         "background of labels; nan for NaN.  [default: all voxels count]",
     ),
     click.option("--skip-nan", is_flag=True, help="NaN does not count."),
+    MASK,
 )
 
 READING_NAMES = ("axes", "scale", "translation", "unit", "name")

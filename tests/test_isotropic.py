@@ -363,6 +363,28 @@ def test_a_wrong_voxel_of_the_isotropic_level_is_caught(stored, recorded):
     assert ("content-wrong", number) in [(f.code, f.level) for f in found.findings]
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("factors", [1, "10/0", 3]),
+        ("factors", [1, "1e9999999999", 3]),
+        ("factors", [1, "7/3", 3]),
+        ("method", "median"),
+        ("nodata", 0),
+    ],
+)
+def test_a_record_that_cannot_be_is_told(stored, key, value):
+    path = stored / "zarr.json"
+    content = json.loads(path.read_text())
+    record = content["attributes"]["dask-pyramid"]
+    holder = record["levels"][2] if key == "factors" else record
+    assert key == "nodata" or key in holder
+    holder[key] = value
+    path.write_text(json.dumps(content))
+    found = dp.verify_pyramid(stored, sample="structure")
+    assert "record-wrong" in [f.code for f in found.findings]
+
+
 def test_a_spacing_that_the_factors_do_not_give_is_caught(stored):
     path = stored / "zarr.json"
     text = path.read_text()

@@ -83,8 +83,6 @@ class Method:
         Examples
         --------
         >>> from fractions import Fraction
-        >>> METHODS["nearest"].offsets((2, 2))
-        (0.0, 0.0)
         >>> METHODS["nearest"].offsets((2, Fraction(5, 2)))
         (0.5, 0.75)
         """
@@ -99,10 +97,7 @@ class Method:
         return self.sigma * (step - self.sigma_origin)
 
     def default_sigmas(self, steps: Sequence[Factor]) -> tuple[float | None, ...]:
-        """Return the same for each axis.
-
-        If a step is no whole number, ``(step - 1) / 2``, as scikit-image has it.
-        """
+        """Return the same for each axis; (step - 1) / 2, if a step is not whole."""
         if is_whole(steps):
             return tuple(self.default_sigma(int(step)) for step in steps)
         if self.between != "linear":
@@ -172,6 +167,11 @@ class Method:
     def _resampling(
         self, steps: Sequence[Factor], sigmas: Sequence[float], ignore: Nodata | None
     ) -> Reduction:
+        if min(steps) < 1:
+            raise ValueError(
+                f"steps must be at least 1, got {_steps_text(steps)}; resample makes "
+                "voxels finer"
+            )
         if ignore is not None:
             raise ValueError(
                 "nodata and skip_nan must not be given for steps between levels that "

@@ -19,6 +19,7 @@ __all__ = [
     "LAYOUT",
     "LEVELS",
     "MACHINE",
+    "MASK",
     "METHOD",
     "METHODS",
     "MODE",
@@ -102,6 +103,12 @@ READING = (
     ),
 )
 
+MASK = click.option(
+    "--mask",
+    metavar="PATH",
+    help="Image of the extents of level 0, with or without t and c; what is zero there "
+    "does not count and is not written.",
+)
 COUNTING = (
     click.option(
         "--nodata",
@@ -111,6 +118,7 @@ COUNTING = (
         "background of labels; nan for NaN.  [default: all voxels count]",
     ),
     click.option("--skip-nan", is_flag=True, help="NaN does not count."),
+    MASK,
 )
 
 READING_NAMES = ("axes", "scale", "translation", "unit", "name")
@@ -140,7 +148,7 @@ LAYOUT = (
         "by axis with semicolons between levels: y=2,x=2;z=2,y=4,x=4. They need not "
         "be whole. auto halves the finest axes first and ends when a level fits into "
         "one chunk; isotropic has a level with exactly the same spacing on all axes, "
-        "isotropic=0.5 one with that spacing.",
+        "isotropic=0.5 one with that spacing; none makes no further level.",
     ),
     click.option(
         "--chunks",

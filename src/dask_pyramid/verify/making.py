@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dask_pyramid.geometry import Factor
+    from dask_pyramid.masks import Mask
     from dask_pyramid.sources.zarr_arrays import ZarrReader
     from dask_pyramid.verify.content import Explained
     from dask_pyramid.verify.described import Described, StoredLevel
@@ -45,6 +46,10 @@ class Making:
     """For each level that was derived, by its place: from which, by which steps."""
     stated: bool
     """Whether the maker says so, and it is this package."""
+    factors: tuple[tuple[Factor, ...], ...] = ()
+    """Voxels of level 0 for each voxel of the levels, if the maker says so."""
+    mask: Mask | None = None
+    """The mask, if there was one and it is at hand."""
 
     def way(self, number: int, readers: Sequence[ZarrReader]) -> Way | None:
         """Return how a level was made, None if that is not known."""
@@ -56,6 +61,10 @@ class Making:
             reader=readers[derivation.parent],
             steps=derivation.steps,
             recipe=self.recipe,
+            mask=self.mask,
+            factors=tuple(map(int, self.factors[derivation.parent]))
+            if self.factors
+            else (),
         )
 
 
@@ -101,17 +110,25 @@ def stated(image: Described, levels: Sequence[StoredLevel], log: Log) -> Making 
             steps = steps_between(factors[k], factors[parent])
             derivations[k] = Derivation(parent=parent, steps=steps)
     try:
-        nodata = _nodata(image, levels[0])
+        recipe = Recipe(
+            name=method.name,
+            method=method,
+            sigma=_sigma(sigma, factors[0]),
+            nodata=_nodata(image, levels[0]),
+        )
+        _check_steps(recipe, derivations)
     except ValueError as error:
         log.add("record-wrong", str(error), level=image.path)
         return None
-    recipe = Recipe(
-        name=method.name,
-        method=method,
-        sigma=_sigma(sigma, factors[0]),
-        nodata=nodata,
+    return Making(
+        recipe=recipe, derivations=derivations, stated=True, factors=tuple(factors)
     )
-    return Making(recipe=recipe, derivations=derivations, stated=True)
+
+
+def _check_steps(recipe: Recipe, derivations: Mapping[int, Derivation]) -> None:
+    """Refuse steps that the method cannot take, as it does itself."""
+    for derivation in derivations.values():
+        recipe.reduction(derivation.steps)
 
 
 def _sigma(sigma: Any, one: Sequence[Factor]) -> tuple[float | None, ...] | None:
@@ -135,7 +152,7 @@ def _nodata(image: Described, level: StoredLevel) -> Nodata | None:
     if image.record is not None:
         found = image.record.nodata
     if found is not None:
-        found = Nodata.parse(found.value, found.nan, level.dtype)
+        found = Nodata.parse(found.value, found.nan, level.dtype, masked=found.masked)
     return found
 
 

@@ -14,7 +14,16 @@ WITH_FOLDER = {"write", "memory", "first_use", "cluster", "kills"}
 
 @pytest.mark.parametrize(
     "script",
-    ["write", "kernels", "memory", "planning", "first_use", "cluster", "kills"],
+    [
+        "write",
+        "kernels",
+        "memory",
+        "planning",
+        "first_use",
+        "cluster",
+        "kills",
+        "practice",
+    ],
 )
 def test_a_benchmark_runs_and_prints_figures(script, tmp_path):
     command = [sys.executable, str(BENCHMARKS / f"{script}.py"), "--toy"]

@@ -71,12 +71,12 @@ def volume(shape):
 
 
 @contextmanager
-def small_world(*, unit=1, slab=1, fused=3, block=1, kernel=1, encode=1, read=None):
+def small_world(*, unit=1, slab=1, fused=3, block=1, kernel=2**17, encode=1, read=None):
     """Let tiny images be cut as only huge ones are: units, slabs, strips, blocks.
 
     None of these numbers may show in a pixel; all are internal on purpose.
     """
-    from dask_pyramid import cost, image, strategy, superblocks, units
+    from dask_pyramid import chains, cost, image, strategy, superblocks, units
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cost, "_UNIT_VOXELS", unit)
@@ -85,7 +85,7 @@ def small_world(*, unit=1, slab=1, fused=3, block=1, kernel=1, encode=1, read=No
         patch.setattr(strategy, "_FUSED", fused)
         patch.setattr(superblocks, "_BLOCK_VOXELS", block)
         patch.setattr(image, "_BLOCK_VOXELS", block if read is None else read)
-        patch.setattr(units, "KERNEL_BYTES", kernel)
+        patch.setattr(chains, "KERNEL_BYTES", kernel)
         patch.setattr(units, "ENCODE_BYTES", encode)
         yield patch
 

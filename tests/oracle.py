@@ -103,3 +103,49 @@ def gaussian_stride(array, factors, sigma=None):
     return _smoothed(array, factors, sigmas)[
         tuple(slice(None, None, f) for f in factors)
     ]
+
+
+def counting(array, nodata=None, skip_nan=False, mask=None):
+    """Which voxels count, one by one."""
+    out = np.ones(array.shape, bool)
+    for index in np.ndindex(*array.shape):
+        value = array[index].item()
+        if nodata is not None and value == nodata:
+            out[index] = False
+        if skip_nan and value != value:
+            out[index] = False
+        if mask is not None and not mask[index]:
+            out[index] = False
+    return out
+
+
+def masked_window_reduced(array, factors, method, *, counts, fill):
+    """Reduce the values of each window that count; the fill value where none do."""
+    out = np.full(reduced_shape(array.shape, factors), fill, array.dtype)
+    for index in np.ndindex(*out.shape):
+        where = tuple(
+            slice(i * f, i * f + f) for i, f in zip(index, factors, strict=True)
+        )
+        values = array[where][counts[where]]
+        if len(values):
+            out[index] = window_reduced(values, (len(values),), method)[0]
+    return out
+
+
+def any_under(mask, factors):
+    """Which windows hold a voxel of a mask."""
+    out = np.zeros(reduced_shape(mask.shape, factors), bool)
+    for index, values in windows(mask, factors):
+        out[index] = any(values)
+    return out
+
+
+def normalised(array, factors, method, *, counts, sigma=None):
+    """SciPy's Gaussian of what counts over that of ones there; NaN where none."""
+    smooth = {"gaussian": gaussian, "gaussian-stride": gaussian_stride}[method]
+    values = np.where(counts, array, 0).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = smooth(values, factors, sigma) / smooth(
+            counts.astype(np.float64), factors, sigma
+        )
+    return np.where(any_under(counts, factors), ratio, np.nan)

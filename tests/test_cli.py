@@ -142,9 +142,12 @@ def test_every_option_reaches_python(monkeypatch):
         *("--ome-zarr-version", "0.6", "--memory-limit", "2GiB", "--mode", "w"),
         *("--workers", "3", "--no-progress", "--break-lock"),
         *("--endpoint", "http://host:80", "--anonymous"),
+        *("--nodata", "18446744073709551615", "--skip-nan"),
     )
     assert result.stdout == "done\n"
     assert found == {
+        "nodata": 2**64 - 1,
+        "skip_nan": True,
         "source": "in",
         "target": "out",
         "axes": "yxc",
@@ -176,7 +179,7 @@ def test_defaults_are_those_of_python(monkeypatch):
     assert run("write", "in", "out").exit_code == 0
     expected = dict.fromkeys(
         "axes scale translation unit name method sigma chunks shards memory_limit "
-        "workers progress client storage_options".split()
+        "workers progress client storage_options nodata".split()
     )
     expected |= {"scale_factors": "auto", "compressors": "blosc"}
     assert found == expected | {
@@ -184,6 +187,7 @@ def test_defaults_are_those_of_python(monkeypatch):
         "mode": "w-",
         "retries": 2,
         "break_lock": False,
+        "skip_nan": False,
     }
 
 

@@ -223,6 +223,7 @@ def _provenance(
         version=__version__,
         method=plan.method.name,
         sigma=plan.sigma,
+        nodata=plan.nodata,
         levels=tuple(
             LevelRecord.counted_from(
                 tally,

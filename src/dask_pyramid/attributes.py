@@ -87,6 +87,7 @@ def method_record(plan: PyramidPlan) -> dict[str, Any]:
                 dict(zip(plan.axes, level.factors, strict=True))
                 for level in plan.levels[1:]
             ],
+            **({} if plan.nodata is None else plan.nodata.options),
         },
     }
 
@@ -114,6 +115,7 @@ def _provenance(
         source=public_source(image),
         method=plan.method.name,
         sigma=plan.sigma,
+        nodata=plan.nodata,
         compressors=codecs,
         levels=tuple(
             LevelRecord.counted_from(

@@ -13,6 +13,7 @@ from dask_pyramid.geometry import Span, ceil_div
 from dask_pyramid.image import check_dtype
 from dask_pyramid.kernels import pays_to_compile, reduce_block
 from dask_pyramid.methods import Method, find_method
+from dask_pyramid.nodata import Nodata
 
 __all__ = ["downsample"]
 
@@ -23,6 +24,8 @@ def downsample(
     method: str | Method = "mean",
     *,
     sigma: float | Sequence[float] | None = None,
+    nodata: float | None = None,
+    skip_nan: bool = False,
 ) -> Any:
     """Reduce an array by whole factors, one step.
 
@@ -36,6 +39,11 @@ def downsample(
         Out of `METHODS`.
     sigma : float or sequence of float, optional
         Standard deviation of the Gaussian in voxels.
+    nodata : int or float, optional
+        A value that does not count: samples are made of the others, and are `nodata`
+        where there are none. NaN is the same as `skip_nan`.
+    skip_nan : bool
+        Whether NaN does not count.
 
     Returns
     -------
@@ -45,7 +53,8 @@ def downsample(
     Raises
     ------
     ValueError
-        If a factor is not a positive whole number, or their number is wrong.
+        If a factor is not a positive whole number, or their number is wrong, or the
+        dtype cannot hold `nodata` or NaN.
     TypeError
         If the dtype has no pyramid.
 
@@ -53,12 +62,15 @@ def downsample(
     --------
     >>> downsample(np.array([0, 1, 1, 1, 5], "uint8"), 2)
     array([0, 1, 5], dtype=uint8)
+    >>> downsample(np.array([0, 4, 6, 8, 0], "uint8"), 2, nodata=0)
+    array([4, 7, 0], dtype=uint8)
     """
     if not hasattr(array, "dask") and not hasattr(array, "__array_namespace__"):
         raise TypeError(
             f"array must be a NumPy, CuPy or dask array, got {type(array).__name__}"
         )
-    check_dtype(np.dtype(str(array.dtype).rpartition(".")[2]))
+    dtype = np.dtype(str(array.dtype).rpartition(".")[2])
+    check_dtype(dtype)
     record = find_method(method)
     steps = list(factors) if isinstance(factors, Iterable) else [factors] * array.ndim
     if len(steps) != array.ndim:
@@ -71,7 +83,12 @@ def downsample(
             f"factors must be whole numbers of at least 1, got {factors!r}"
         )
     names = [str(i) for i in range(array.ndim)]
-    reduction = record.reduction([int(f) for f in steps], axes=names, sigma=sigma)
+    reduction = record.reduction(
+        [int(f) for f in steps],
+        axes=names,
+        sigma=sigma,
+        ignore=Nodata.parse(nodata, skip_nan, dtype),
+    )
     compiled = pays_to_compile(math.prod(array.shape))
     if hasattr(array, "dask"):
         return graph.reduce_array(array, reduction, compiled=compiled)

@@ -15,6 +15,7 @@ from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.locations import is_url
 from dask_pyramid.metadata import VERSIONS, Multiscales, parse_multiscales
 from dask_pyramid.methods import METHODS, Method, Sigma
+from dask_pyramid.nodata import Nodata
 from dask_pyramid.provenance import Provenance, read_provenance
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.opened import native
@@ -64,6 +65,8 @@ class Existing:
     """How levels were made; None if nothing that can be trusted says it."""
     sigma: Sigma
     """Standard deviation that was asked for."""
+    nodata: Nodata | None
+    """Voxels that do not count; None: all count."""
     provenance: Provenance | None
     """The record of its making, if there is one."""
     named: bool
@@ -191,7 +194,7 @@ def read_existing(
     )
     _check(image, levels, tuple(axis.lower() for axis in found.axes))
     record = read_provenance(attributes)
-    method, sigma = _method(found, record)
+    method, sigma, nodata = _method(found, record)
     return Existing(
         image=image,
         attributes=attributes,
@@ -200,6 +203,7 @@ def read_existing(
         published=True,
         method=method,
         sigma=sigma,
+        nodata=nodata,
         provenance=record,
         named=_is_named(arrays[0]),
     )
@@ -246,6 +250,7 @@ def _bare(
         published=False,
         method=None,
         sigma=None,
+        nodata=None,
         provenance=None,
         named=_is_named(array),
     )
@@ -297,13 +302,18 @@ def _check(image: Image, levels: Sequence[StoredLevel], axes: tuple[str, ...]) -
 
 def _method(
     found: Multiscales, record: Provenance | None
-) -> tuple[Method | None, Sigma]:
+) -> tuple[Method | None, Sigma, Nodata | None]:
     """Return how levels were made, if they were made here."""
     if record is not None:
-        return METHODS.get(record.method), record.sigma
+        return METHODS.get(record.method), record.sigma, record.nodata
     about = found.metadata or {}
     maker, kwargs = about.get("method"), about.get("kwargs")
     if not isinstance(maker, str) or not maker.startswith("dask_pyramid."):
-        return None, None  # "mean" of another tool may be another mean
-    sigma = kwargs.get("sigma") if isinstance(kwargs, Mapping) else None
-    return METHODS.get(found.type or ""), None if sigma is None else tuple(sigma)
+        return None, None, None  # "mean" of another tool may be another mean
+    kwargs = kwargs if isinstance(kwargs, Mapping) else {}
+    sigma = kwargs.get("sigma")
+    return (
+        METHODS.get(found.type or ""),
+        None if sigma is None else tuple(sigma),
+        Nodata.noted(kwargs),
+    )

@@ -99,6 +99,7 @@ def plan_levels(
         method=record,
         sigma=sigmas,
         version=existing.version,
+        nodata=existing.nodata,
         crew=crew,
         parts=[
             nothing(level) if level.number < n_kept else whole(level)
@@ -202,6 +203,7 @@ def plan_updated(
         method=record,
         sigma=sigmas,
         version=existing.version,
+        nodata=existing.nodata,
         crew=crew,
         parts=[nothing(levels[0]), *parts[1:]],
     )
@@ -265,6 +267,7 @@ def plan_appended(
         method=record,
         sigma=sigmas,
         version=existing.version,
+        nodata=existing.nodata,
         crew=crew,
         parts=_dependent(joined, levels, method=record, sigma=sigmas, region=region),
     )

@@ -319,6 +319,7 @@ def _parameters(plan: PyramidPlan, **more: Any) -> dict[str, Any]:
         "program": __version__,
         "method": plan.method.name,
         "sigma": plan.sigma,
+        "nodata": None if plan.nodata is None else plan.nodata.to_json(),
         "version": plan.version,
         "dtype": plan.dtype,
         "levels": {

@@ -105,6 +105,7 @@ def describe(image: Image, plan: PyramidPlan, codecs: Any) -> StoredJob:
         "dtype": plan.dtype,
         "method": plan.method.name,
         "sigma": plan.sigma,
+        "nodata": None if plan.nodata is None else plan.nodata.to_json(),
         "version": plan.version,
         "codecs": codecs,
         "levels": {

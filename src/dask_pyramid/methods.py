@@ -10,12 +10,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from dask_pyramid.axes import per_axis
 from dask_pyramid.geometry import Reach
+
+if TYPE_CHECKING:
+    from dask_pyramid.nodata import Nodata
 
 __all__ = [
     "METHODS",
@@ -77,6 +80,11 @@ class AxisFilter:
         after = radius if self.box else max(0, radius - (self.step - 1))
         return Reach(before=radius, after=after)
 
+    @property
+    def covers(self) -> bool:
+        """Whether every voxel of the window has a weight."""
+        return self.box or len(self.gauss) // 2 >= self.step - 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
@@ -118,6 +126,7 @@ class Method:
         *,
         axes: Sequence[str],
         sigma: Sigma = None,
+        ignore: Nodata | None = None,
     ) -> Reduction:
         """Return the reduction by `steps`, ready for the kernels.
 
@@ -130,6 +139,8 @@ class Method:
         sigma : float, dict by axis or sequence, optional
             Standard deviation of the Gaussian in voxels of the level that is reduced,
             for the axes that are reduced.
+        ignore : Nodata, optional
+            Voxels that do not count.
 
         Returns
         -------
@@ -139,11 +150,15 @@ class Method:
         Raises
         ------
         ValueError
-            If `sigma` is negative or given to a method without a Gaussian.
+            If `sigma` is negative or given to a method without a Gaussian, or if it is
+            so small that a voxel of a window has no weight although it may be the only
+            one that counts.
         """
         sigmas = self._sigmas(steps, axes=axes, sigma=sigma)
         if self.kernel != "filter":
-            return Reduction(kernel=self.kernel, steps=tuple(steps), filters=())
+            return Reduction(
+                kernel=self.kernel, steps=tuple(steps), filters=(), ignore=ignore
+            )
         filters = tuple(
             AxisFilter(
                 step=step,
@@ -152,7 +167,15 @@ class Method:
             )
             for step, s in zip(steps, sigmas, strict=True)
         )
-        return Reduction(kernel=self.kernel, steps=tuple(steps), filters=filters)
+        if ignore is not None and not all(f.covers for f in filters):
+            raise ValueError(
+                f"sigma must reach all voxels of a window of {max(steps)} where voxels "
+                f"may not count, got {sigma!r}; at least (step - 1) / 4 does, or use "
+                "method 'gaussian'"
+            )
+        return Reduction(
+            kernel=self.kernel, steps=tuple(steps), filters=filters, ignore=ignore
+        )
 
     def _sigmas(
         self, steps: Sequence[int], *, axes: Sequence[str], sigma: Any
@@ -189,6 +212,8 @@ class Reduction:
     """Window along each axis, in voxels."""
     filters: tuple[AxisFilter, ...]
     """One filter for each axis; empty for window kernels."""
+    ignore: Nodata | None = None
+    """Voxels that do not count; None: all count."""
 
     @property
     def reaches(self) -> tuple[Reach, ...]:

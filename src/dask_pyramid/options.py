@@ -18,6 +18,7 @@ __all__ = [
     "extent",
     "extents",
     "factors",
+    "nodata",
     "numbers",
     "region",
     "settings",
@@ -155,6 +156,20 @@ def factors(text: str) -> Any:
         by_axis(part, _whole) if "=" in part else _whole(part)
         for part in text.split(";")
     ]
+
+
+def nodata(text: str) -> int | float:
+    """Return a value of voxels; whole numbers stay exact, whatever their size.
+
+    Examples
+    --------
+    >>> nodata("0"), nodata("-1.5"), nodata("nan")
+    (0, -1.5, nan)
+    """
+    try:
+        return int(text)
+    except ValueError:
+        return _number(text)
 
 
 def numbers(text: str) -> Any:

@@ -18,6 +18,7 @@ from dask_pyramid.kernels import pays_to_compile
 from dask_pyramid.levels import Level
 from dask_pyramid.limits import RUNTIME_BYTES
 from dask_pyramid.methods import Method, Reduction, find_method
+from dask_pyramid.nodata import Nodata
 from dask_pyramid.passes import Pass, PassLevel, Units
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class PyramidPlan:
     """How levels are reduced."""
     sigma: tuple[float | None, ...] | None
     """Standard deviation asked for along each axis, in voxels of the parent level."""
+    nodata: Nodata | None
+    """Voxels that do not count; None: all count."""
     version: str
     """Version of OME-Zarr."""
     levels: tuple[Level, ...]
@@ -166,10 +169,18 @@ class PyramidPlan:
         """Whether the job is large enough for compiled kernels."""
         return pays_to_compile(self.levels[0].size)
 
+    @property
+    def fill(self) -> int | float:
+        """What voxels are that are not stored."""
+        return 0 if self.nodata is None else self.nodata.fill
+
     def reduction(self, number: int) -> Reduction:
         """Return the reduction that makes a level from its parent."""
         return self.method.reduction(
-            self.levels[number].steps, axes=self.axes, sigma=self.sigma
+            self.levels[number].steps,
+            axes=self.axes,
+            sigma=self.sigma,
+            ignore=self.nodata,
         )
 
     def boxes(self, number: int) -> Iterator[tuple[int, tuple[slice, ...]]]:
@@ -259,6 +270,7 @@ class PyramidPlan:
         try:
             known = {item.name: _tuples(record[item.name]) for item in fields(cls)}
             known["method"] = find_method(record["method"])
+            known["nodata"] = Nodata.from_json(record["nodata"])
             known["levels"] = tuple(_restored(Level, e) for e in record["levels"])
             known["passes"] = tuple(
                 _restored(

@@ -17,6 +17,7 @@ from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.limits import RUNTIME_BYTES
 from dask_pyramid.metadata import VERSIONS
 from dask_pyramid.methods import Method, Reduction, Sigma, find_method
+from dask_pyramid.nodata import Nodata
 from dask_pyramid.plan import PyramidPlan
 from dask_pyramid.sources import open_image
 from dask_pyramid.strategy import Terms, choose_passes
@@ -32,6 +33,8 @@ def plan_pyramid(
     *,
     method: str | Method | None = None,
     sigma: Sigma = None,
+    nodata: float | None = None,
+    skip_nan: bool = False,
     scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
     chunks: Any = None,
     shards: Any = None,
@@ -52,6 +55,12 @@ def plan_pyramid(
     sigma : float, dict by axis or sequence, optional
         Standard deviation of the Gaussian for the axes that a step reduces, in voxels
         of the level that is reduced; by default from the step.
+    nodata : int or float, optional
+        A value that does not count, such as 0 for "nothing measured", or for labels the
+        background. A voxel of a level is made of those that count, and is `nodata` if
+        there are none. NaN is the same as `skip_nan`.
+    skip_nan : bool
+        Whether NaN does not count; by default a NaN makes NaN of all that it reaches.
     scale_factors : "auto" or sequence of int or dict by axis
         Factors from level 0, increasing. ``"auto"`` halves the axes whose spacing is at
         most sqrt(2) times the finest, until the spatial part fits into one chunk.
@@ -106,6 +115,7 @@ def plan_pyramid(
         levels,
         method=record,
         sigma=sigma,
+        nodata=Nodata.parse(nodata, skip_nan, image.dtype),
         version=version,
         crew=crew,
     )
@@ -119,6 +129,7 @@ def make_plan(
     sigma: Sigma,
     version: str,
     crew: Crew,
+    nodata: Nodata | None = None,
     parts: Sequence[Part] | None = None,
 ) -> PyramidPlan:
     """Return the plan of levels that are known.
@@ -133,6 +144,8 @@ def make_plan(
         How they are reduced.
     sigma, version, crew
         As for `plan_pyramid`.
+    nodata : Nodata, optional
+        Voxels that do not count.
     parts : sequence of Part, optional
         What of each level is to be written, whole objects; by default all.
 
@@ -148,7 +161,8 @@ def make_plan(
     """
     sigmas = spread_sigma(method, sigma, image.axes)
     reductions = [
-        method.reduction(level.steps, axes=image.axes, sigma=sigmas) for level in levels
+        method.reduction(level.steps, axes=image.axes, sigma=sigmas, ignore=nodata)
+        for level in levels
     ]
     passes, share = _fitting(image, levels, reductions, crew=crew, parts=parts)
     return PyramidPlan(
@@ -157,6 +171,7 @@ def make_plan(
         dtype=image.dtype.name,
         method=method,
         sigma=sigmas,
+        nodata=nodata,
         version=version,
         levels=levels,
         passes=passes,

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from dask_pyramid.geometry import ceil_div
+from dask_pyramid.nodata import Nodata
 
 __all__ = [
     "KEY",
@@ -279,6 +280,8 @@ class Provenance:
     """Name of the method."""
     sigma: tuple[float | None, ...] | None
     """Standard deviation asked for along each axis; None for the method's own."""
+    nodata: Nodata | None
+    """Voxels that do not count; None: all count."""
     compressors: Any
     """Codecs as JSON values."""
     levels: tuple[LevelRecord, ...]
@@ -292,6 +295,7 @@ class Provenance:
             "source": dict(self.source),
             "method": self.method,
             "sigma": None if self.sigma is None else list(self.sigma),
+            "nodata": None if self.nodata is None else self.nodata.to_json(),
             "compressors": self.compressors,
             "levels": [level.to_json() for level in self.levels],
         }
@@ -326,6 +330,7 @@ def read_provenance(attributes: Mapping[str, Any]) -> Provenance | None:
         source=dict(source) if isinstance(source, Mapping) else {},
         method=str(found.get("method")),
         sigma=None if sigma is None else tuple(sigma),
+        nodata=Nodata.from_json(found.get("nodata")),
         compressors=found.get("compressors"),
         levels=tuple(
             LevelRecord.from_json(entry if isinstance(entry, Mapping) else {})

@@ -88,8 +88,8 @@ class Pyramid:
         target : path, URL or zarr store
             Where to.
         **options
-            Keyword arguments of `write_pyramid`; by default method, sigma, factors and
-            chunks are those of this pyramid.
+            Keyword arguments of `write_pyramid`; by default method, sigma, nodata,
+            factors and chunks are those of this pyramid.
 
         Returns
         -------
@@ -101,6 +101,8 @@ class Pyramid:
         if self.plan is not None:
             options.setdefault("method", self.plan.method)
             options.setdefault("sigma", self.plan.sigma)
+            if self.plan.nodata is not None:
+                options = {**self.plan.nodata.options, **options}
             options.setdefault("chunks", [level.chunks for level in self.plan.levels])
         elif self.method in METHODS:
             options.setdefault("method", self.method)
@@ -154,6 +156,8 @@ def build_pyramid(
     *,
     method: str | Method | None = None,
     sigma: float | Mapping[str, float] | Sequence[float] | None = None,
+    nodata: float | None = None,
+    skip_nan: bool = False,
     scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
     chunks: Any = None,
 ) -> Pyramid:
@@ -163,7 +167,7 @@ def build_pyramid(
     ----------
     image : Image, path, URL or array
         What `open_image` takes.
-    method, sigma, scale_factors, chunks
+    method, sigma, nodata, skip_nan, scale_factors, chunks
         As for `plan_pyramid`; `chunks` decides where ``"auto"`` factors end.
 
     Returns
@@ -185,7 +189,13 @@ def build_pyramid(
     """
     opened = open_image(image)
     plan = plan_pyramid(
-        opened, method=method, sigma=sigma, scale_factors=scale_factors, chunks=chunks
+        opened,
+        method=method,
+        sigma=sigma,
+        nodata=nodata,
+        skip_nan=skip_nan,
+        scale_factors=scale_factors,
+        chunks=chunks,
     )
     return Pyramid(
         image=opened,

@@ -338,6 +338,7 @@ def _costs(plan: PyramidPlan) -> Table:
     rows = [
         ("method", f"{plan.method.name}: {plan.method.description}"),
         ("sigma", _sigma_text(plan)),
+        ("not counted", "" if plan.nodata is None else str(plan.nodata)),
         (
             "other axes",
             _other_axes(plan.axes, first.scale, first.translation, plan.unit),

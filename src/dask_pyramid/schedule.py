@@ -16,7 +16,7 @@ from dask_pyramid.geometry import Reach, needed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Lane", "Move", "capacities", "stream"]
+__all__ = ["Lane", "Move", "capacities", "computable", "stream"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,7 @@ def stream(lanes: Sequence[Lane], *, slab: int) -> Iterator[Move]:
     Yields
     ------
     Move
+        A read, then the reductions that it allows, lane after lane, then the writes.
         Reads and reductions extend their lane without gap, writes come in whole rows of
         objects; every lane ends complete.
 
@@ -78,8 +79,8 @@ def stream(lanes: Sequence[Lane], *, slab: int) -> Iterator[Move]:
     ... ]
     >>> [(m.kind, m.lane, m.start, m.stop) for m in stream(lanes, slab=4)]
     ... # doctest: +NORMALIZE_WHITESPACE
-    [('read', 0, 0, 4), ('write', 0, 0, 4), ('reduce', 1, 0, 2),
-     ('read', 0, 4, 8), ('write', 0, 4, 8), ('reduce', 1, 2, 4), ('write', 1, 0, 4)]
+    [('read', 0, 0, 4), ('reduce', 1, 0, 2), ('write', 0, 0, 4),
+     ('read', 0, 4, 8), ('reduce', 1, 2, 4), ('write', 0, 4, 8), ('write', 1, 0, 4)]
     """
     have = [lane.need[0] for lane in lanes]
     done = [lane.own[0] for lane in lanes]
@@ -88,12 +89,12 @@ def stream(lanes: Sequence[Lane], *, slab: int) -> Iterator[Move]:
         stop = min(end, (start // slab + 1) * slab)
         yield _move("read", 0, (start, stop), lanes, have, done)
         have[0] = start = stop
+        for i in range(1, len(lanes)):
+            ready = computable(lanes[i - 1], lanes[i], have[i - 1])
+            if ready > have[i]:
+                yield _move("reduce", i, (have[i], ready), lanes, have, done)
+                have[i] = ready
         for i, lane in enumerate(lanes):
-            if i:
-                ready = _computable(lanes[i - 1], lane, have[i - 1])
-                if ready > have[i]:
-                    yield _move("reduce", i, (have[i], ready), lanes, have, done)
-                    have[i] = ready
             rows = _complete(lane, have[i])
             if rows > done[i]:
                 yield _move("write", i, (done[i], rows), lanes, have, done)
@@ -124,7 +125,7 @@ def _move(
     return Move(kind=kind, lane=i, start=planes[0], stop=planes[1], keep=keep)
 
 
-def _computable(below: Lane, lane: Lane, have: int) -> int:
+def computable(below: Lane, lane: Lane, have: int) -> int:
     """Return one beyond the last plane of `lane` that can be made now."""
     if have >= below.need[1]:
         return lane.need[1]

@@ -1,7 +1,8 @@
 """Run one unit: read, reduce, write, receipt. No scheduler, no shared state.
 
-A unit follows the moves of `schedule.stream` with one rolling buffer for each level.
-All arithmetic is in `kernels`, all files are in `store`.
+A unit follows the moves of `schedule.stream` with one rolling buffer for each level, in
+host memory. Levels are made in `chains`, all arithmetic is in `kernels`, all files are
+in `store`.
 """
 
 from __future__ import annotations
@@ -14,28 +15,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.cost import ENCODE_BYTES, KERNEL_BYTES
-from dask_pyramid.geometry import Span, needed
+from dask_pyramid.chains import Chains
+from dask_pyramid.cost import ENCODE_BYTES
+from dask_pyramid.device import HOST
 from dask_pyramid.grey import Grey, lattice, measure
 from dask_pyramid.image import DirectReader, Reader, Region
-from dask_pyramid.kernels import has_compiled, reduce_block
 from dask_pyramid.receipts import Receipt, Written
-from dask_pyramid.schedule import Move, capacities, stream
+from dask_pyramid.schedule import Move, stream
 from dask_pyramid.store.ledger import check_current, put_receipt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dask_pyramid.passes import Pass, PassLevel, Unit
+    from dask_pyramid.device import Backend
+    from dask_pyramid.passes import Unit
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.store.targets import Target
 
 __all__ = ["Job", "run_unit", "unit_region", "unit_text"]
 
 Array = np.ndarray[Any, Any]
-
-# What the generic filter holds for each byte of float input: padded, term and sum.
-_GENERIC_COPIES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +51,7 @@ class Job:
     """Which source, plan and codecs the receipts are for."""
 
 
-def run_unit(job: Job, unit: Unit) -> Receipt:
+def run_unit(job: Job, unit: Unit, backend: Backend = HOST) -> Receipt:
     """Read a unit, compute its levels and write whole storage objects.
 
     Parameters
@@ -61,6 +60,8 @@ def run_unit(job: Job, unit: Unit) -> Receipt:
         Plan, source and target.
     unit : Unit
         Which unit.
+    backend : Backend
+        Where it is reduced; the bytes are the same.
 
     Returns
     -------
@@ -72,6 +73,8 @@ def run_unit(job: Job, unit: Unit) -> Receipt:
     OSError
         If the source cannot be read or the target not written; a note names the unit
         and its region.
+    MemoryError
+        If a device has no room for a single plane.
 
     Notes
     -----
@@ -79,9 +82,8 @@ def run_unit(job: Job, unit: Unit) -> Receipt:
     objects, and the same unit gives the same bytes.
     """
     started = time.perf_counter()
-    sweep = job.plan.passes[unit.sweep]
     try:
-        run = _Run(job, sweep, unit)
+        run = _Run(job, unit, backend)
         voxels = run.run()
         receipt = Receipt(
             number=unit.number,
@@ -119,53 +121,12 @@ def unit_region(plan: PyramidPlan, unit: Unit) -> Region:
     )
 
 
-class _Rolling:
-    """Planes of one level along the axis of streaming, the oldest forgotten first."""
-
-    def __init__(
-        self, shape: Sequence[int], axis: int, first: int, dtype: np.dtype[Any]
-    ) -> None:
-        self._data = np.empty(shape, dtype)
-        self._axis = axis
-        self._first = first
-        self._stop = first
-
-    def planes(self, start: int, stop: int) -> Array:
-        """Return a view of planes that are held."""
-        return self._data[self._index(start - self._first, stop - self._first)]
-
-    def extend(self, move: Move) -> Array:
-        """Forget what `move` no longer needs and return a view to fill with its planes.
-
-        Kept planes move to the front only when the buffer is full.
-        """
-        capacity = self._data.shape[self._axis]
-        if move.stop - self._first > capacity:
-            self._shift(move.keep - self._first)
-        self._stop = move.stop
-        return self.planes(move.start, move.stop)
-
-    def _shift(self, by: int) -> None:
-        """Move what is held to the front, in pieces that do not overlap themselves.
-
-        NumPy would copy an overlapping range as a whole first.
-        """
-        held = self._stop - self._first
-        for start in range(by, held, by):
-            stop = min(start + by, held)
-            piece = self._data[self._index(start, stop)]
-            self._data[self._index(start - by, stop - by)] = piece
-        self._first += by
-
-    def _index(self, start: int, stop: int) -> tuple[slice, ...]:
-        return (*(slice(None),) * self._axis, slice(start, stop))
-
-
 class _Run:
     """The state of a unit while it runs: one rolling buffer for each level."""
 
-    def __init__(self, job: Job, sweep: Pass, unit: Unit) -> None:
-        self.job, self.sweep, self.unit = job, sweep, unit
+    def __init__(self, job: Job, unit: Unit, backend: Backend) -> None:
+        self.job, self.unit = job, unit
+        self.sweep = sweep = job.plan.passes[unit.sweep]
         ranges = [sweep.ranges(axis, i) for axis, i in enumerate(unit.index)]
         self.owns = list(
             zip(*([own for own, _ in axis] for axis in ranges), strict=True)
@@ -181,14 +142,11 @@ class _Run:
             reader = job.target.level_reader(job.plan.levels[sweep.levels[0].level])
         assert reader is not None  # the runner has put in the blocks of a graph
         self.reader: Reader = reader
-        held = capacities(self.lanes, slab=sweep.slab)
-        dtype = np.dtype(job.plan.dtype)
-        self.scratch = np.empty(0, dtype)
-        self.buffers = []
-        for planes, need in zip(held, self.needs, strict=True):
-            shape = [stop - start for start, stop in need]
-            shape[sweep.axis] = planes
-            self.buffers.append(_Rolling(shape, sweep.axis, need[sweep.axis][0], dtype))
+        self.scratch = np.empty(0, job.plan.dtype)
+        self.chains = Chains(
+            job.plan, sweep, lanes=self.lanes, needs=self.needs, backend=backend
+        )
+        self.buffers = self.chains.buffers
 
     def _prepare_grey(self) -> None:
         """Make room for the grey values of the channels of level 0 that are written."""
@@ -205,12 +163,17 @@ class _Run:
 
     def run(self) -> int:
         """Follow the moves; return the number of voxels written."""
-        act = {"read": self._read, "reduce": self._reduce, "write": self._write}
-        return sum(
-            act[move.kind](move)
-            for move in stream(self.lanes, slab=self.sweep.slab)
-            if self._matters(move)
-        )
+        moves = filter(self._matters, stream(self.lanes, slab=self.sweep.slab))
+        voxels: int = 0
+        for kind, group in itertools.groupby(moves, key=lambda move: move.kind):
+            if kind == "reduce":
+                self.chains.make(tuple(group))
+            elif kind == "read":
+                for move in group:
+                    self._read(move)
+            else:
+                voxels += sum(map(self._write, group))
+        return voxels
 
     def _matters(self, move: Move) -> bool:
         """Whether there is a voxel: windows of levels may differ along other axes."""
@@ -223,70 +186,13 @@ class _Run:
         region[self.sweep.axis] = slice(start, stop)
         return tuple(region)
 
-    def _read(self, move: Move) -> int:
+    def _read(self, move: Move) -> None:
         out = self.buffers[0].extend(move)
         region = self._box(self.needs[0], move.start, move.stop)
         if isinstance(self.reader, DirectReader) and out.flags.c_contiguous:
             self.reader.read_into(region, out)
         else:
             out[...] = self.reader.read(region)
-        return 0
-
-    def _reduce(self, move: Move) -> int:
-        level, below = self.sweep.levels[move.lane], self.sweep.levels[move.lane - 1]
-        out = self.buffers[move.lane].extend(move)
-        axis = self.sweep.axis
-        planes = move.stop - move.start
-        strip = self._strip(level, out.size // planes)
-        for start in range(move.start, move.stop, strip):
-            stop = min(start + strip, move.stop)
-            wanted = [
-                Span(first=first, stop=last, size=size)
-                for (first, last), size in zip(
-                    self.needs[move.lane], below.shape, strict=True
-                )
-            ]
-            wanted[axis] = Span(first=start, stop=stop, size=below.shape[axis])
-            block = self._source(move.lane, wanted)
-            part = (
-                *(slice(None),) * axis,
-                slice(start - move.start, stop - move.start),
-            )
-            reduce_block(
-                block,
-                self.job.plan.reduction(level.level),
-                wanted,
-                compiled=self.job.plan.compiled,
-                out=out[part],
-            )
-        return 0
-
-    def _source(self, lane: int, wanted: Sequence[Span]) -> Array:
-        """Return the voxels of the lane before that `wanted` is made of."""
-        level = self.sweep.levels[lane]
-        axis = self.sweep.axis
-        region = [
-            needed(span.first, span.stop, step=step, reach=reach, size=span.size)
-            for span, step, reach in zip(
-                wanted, level.steps, level.reaches, strict=True
-            )
-        ]
-        planes = self.buffers[lane - 1].planes(region[axis].start, region[axis].stop)
-        cut = [
-            slice(r.start - need[0], r.stop - need[0])
-            for r, need in zip(region, self.needs[lane - 1], strict=True)
-        ]
-        cut[axis] = slice(None)
-        return planes[tuple(cut)]
-
-    def _strip(self, level: PassLevel, plane: int) -> int:
-        """Return how many planes to make at a time, to keep intermediates small."""
-        plan = self.job.plan
-        reduction = plan.reduction(level.level)
-        if plan.compiled and has_compiled(np.dtype(plan.dtype), reduction):
-            return 2**62
-        voxels = plane * math.prod(level.steps)
-        return max(1, KERNEL_BYTES // (voxels * 8 * _GENERIC_COPIES))
 
     def _write(self, move: Move) -> int:
         if not self.written:
@@ -294,7 +200,7 @@ class _Run:
         level = self.sweep.levels[move.lane]
         own = self.owns[move.lane]
         axis = self.sweep.axis
-        planes = self.buffers[move.lane].planes(move.start, move.stop)
+        planes: Array = self.buffers[move.lane].planes(move.start, move.stop)
         cut = [
             slice(start - need[0], stop - need[0])
             for (start, stop), need in zip(own, self.needs[move.lane], strict=True)

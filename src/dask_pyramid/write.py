@@ -27,6 +27,8 @@ def write_pyramid(
     *,
     method: str | Method | None = None,
     sigma: float | Mapping[str, float] | Sequence[float] | None = None,
+    nodata: float | None = None,
+    skip_nan: bool = False,
     scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
     axes: str | Sequence[str] | None = None,
     scale: Mapping[str, float] | Sequence[float] | None = None,
@@ -62,6 +64,12 @@ def write_pyramid(
     sigma : float, dict by axis or sequence, optional
         Standard deviation of the Gaussian in voxels of the level that is reduced; by
         default a quarter of the step.
+    nodata : int or float, optional
+        A value that does not count, such as 0 for "nothing measured", or for labels the
+        background. A voxel of a level is made of those that count, and is `nodata` if
+        there are none. NaN is the same as `skip_nan`.
+    skip_nan : bool
+        Whether NaN does not count; by default a NaN makes NaN of all that it reaches.
     scale_factors : "auto" or sequence of int or dict by axis
         Factors from level 0, increasing: ``[2, 4, 8]``. ``"auto"`` makes voxels
         isotropic first and ends when the spatial part fits into one chunk.
@@ -146,6 +154,8 @@ def write_pyramid(
             planning={
                 "method": method,
                 "sigma": sigma,
+                "nodata": nodata,
+                "skip_nan": skip_nan,
                 "scale_factors": scale_factors,
                 "chunks": chunks,
                 "shards": shards,

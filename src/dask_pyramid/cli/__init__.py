@@ -21,6 +21,7 @@ from dask_pyramid.cli.comparing import compare
 from dask_pyramid.cli.parameters import (
     BREAK_LOCK,
     COMPRESSOR,
+    COUNTING,
     DEBUG,
     JSON,
     LAYOUT,
@@ -66,7 +67,7 @@ main.add_command(compare)
               "--scale 0.29,0.26,0.26")  # fmt: skip
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
-@with_options(*READING, *LAYOUT, *STORE, *SOURCE_STORE)
+@with_options(*READING, *LAYOUT, *COUNTING, *STORE, *SOURCE_STORE)
 @COMPRESSOR
 @click.option(
     "--mode",
@@ -112,7 +113,7 @@ def write(
 @main.command()
 @click.argument("source", metavar="IN")
 @click.argument("store", metavar="[STORE]", required=False)
-@with_options(*READING, *LAYOUT, *STORE, COMPRESSOR, JSON, DEBUG)
+@with_options(*READING, *LAYOUT, *COUNTING, *STORE, COMPRESSOR, JSON, DEBUG)
 def plan(
     source: str,
     store: str | None,

@@ -13,6 +13,7 @@ __all__ = [
     "BREAK_LOCK",
     "COMPRESSOR",
     "COMPRESSORS",
+    "COUNTING",
     "DEBUG",
     "JSON",
     "LAYOUT",
@@ -97,6 +98,17 @@ READING = (
         help="What viewers call the image.  [default: what the source says, else its "
         "file name]",
     ),
+)
+
+COUNTING = (
+    click.option(
+        "--nodata",
+        metavar="VALUE",
+        callback=parsed_by(options.nodata),
+        help="A value that does not count, such as 0 for nothing measured or the "
+        "background of labels; nan for NaN.  [default: all voxels count]",
+    ),
+    click.option("--skip-nan", is_flag=True, help="NaN does not count."),
 )
 
 READING_NAMES = ("axes", "scale", "translation", "unit", "name")

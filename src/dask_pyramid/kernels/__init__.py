@@ -2,10 +2,11 @@
 
 `reduce_block` makes a range of samples of the next level from exactly the voxels that
 they need (`geometry.needed`), `resample_block` the same at any spacing
-(`Sampling.needed`). There are two implementations with one meaning: `generic` and
-`interpolation` speak the array API and run on NumPy, CuPy and strict arrays; `compiled`
-and `compiled_interpolation` are numba for host blocks that are large enough to pay for
-the compiler. They agree bit for bit, so the choice never shows in the result.
+(`Sampling.needed`). There are two implementations with one meaning: `generic`, `masked`
+(where not every voxel counts) and `interpolation` speak the array API and run on NumPy,
+CuPy and strict arrays; the same with `compiled` are numba for host blocks that are
+large enough to pay for the compiler. They agree bit for bit, so the choice never shows
+in the result.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.kernels import generic, interpolation
+from dask_pyramid.kernels import generic, interpolation, masked
 from dask_pyramid.sampling import pass_order
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ _COMPILED = {
     "mode": _INTEGERS,
     "median": _INTEGERS,
 }
+# The first voxel of a window is a slice; the first that counts is a loop.
+_COMPILED_MASKED = {**_COMPILED, "first": _INTEGERS | frozenset("fd")}
 # Below this, window sums of 32-bit integers are exact in float64, and dividing them by
 # the count cannot move a value onto a tie.
 _FLOAT64_WINDOW = 2**19
@@ -78,8 +81,9 @@ def has_compiled(dtype: np.dtype[Any], reduction: Reduction) -> bool:
     reduction : Reduction
         The reduction; outer axes (all but the last three) must have step 1.
     """
+    table = _COMPILED if reduction.ignore is None else _COMPILED_MASKED
     return (
-        dtype.char in _COMPILED.get(reduction.kernel, ())
+        dtype.char in table.get(reduction.kernel, ())
         and dtype.isnative
         and len(reduction.steps) >= 2
         and all(step == 1 for step in reduction.steps[:-3])
@@ -97,6 +101,7 @@ def reduce_block(
     reduction: Reduction,
     spans: Sequence[Span],
     *,
+    mask: Any = None,
     compiled: bool = False,
     out: np.ndarray[Any, Any] | None = None,
 ) -> Any:
@@ -110,6 +115,8 @@ def reduce_block(
         Steps and filters, one for each axis.
     spans : sequence of Span
         Samples to make along each axis.
+    mask : array of bool, shape of `block`, optional
+        Voxels that count, besides `reduction.ignore`, which must be given with it.
     compiled : bool
         Whether to use the numba kernels where there is one for this dtype and method.
     out : numpy.ndarray, optional
@@ -128,17 +135,31 @@ def reduce_block(
     """
     host = compiled and isinstance(block, np.ndarray)
     if host and has_compiled(block.dtype, reduction):
-        from dask_pyramid.kernels import compiled as fast
-
         if out is None:
             out = np.empty([span.count for span in spans], block.dtype)
-        fast.reduce_block(block, reduction, spans, out=out)
+        _reduce_compiled(block, reduction, spans, mask=mask, out=out)
         return out
-    samples = generic.reduce_block(block, reduction, spans)
+    if reduction.ignore is None:
+        samples = generic.reduce_block(block, reduction, spans)
+    else:
+        samples = masked.reduce_block(block, reduction, spans, mask=mask)
     if out is None:
         return samples
     out[...] = samples
     return out
+
+
+def _reduce_compiled(
+    block: Any, reduction: Reduction, spans: Sequence[Span], *, mask: Any, out: Any
+) -> None:
+    if reduction.ignore is None:
+        from dask_pyramid.kernels import compiled
+
+        compiled.reduce_block(block, reduction, spans, out=out)
+    else:
+        from dask_pyramid.kernels import compiled_masked
+
+        compiled_masked.reduce_block(block, reduction, spans, mask=mask, out=out)
 
 
 def resample_block(

@@ -22,7 +22,15 @@ from dask_pyramid.methods import AxisFilter, Reduction
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["reduce_block"]
+__all__ = [
+    "as_line",
+    "filter_volume",
+    "in_three",
+    "reduce_block",
+    "volumes",
+    "window_volume",
+    "working_dtype",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -41,22 +49,37 @@ def reduce_block(
     block: Array, reduction: Reduction, spans: Sequence[Span], *, out: Array
 ) -> None:
     """Reduce one block into `out`; see `dask_pyramid.kernels.reduce_block`."""
-    missing = max(0, 3 - block.ndim)
-    unit = Span(first=0, stop=1, size=1)
-    spans3 = (unit,) * missing + tuple(spans)[-3:]
-    for volume, target in zip(_volumes(block), _volumes(out), strict=True):
+    filters, steps, spans3 = in_three(reduction, spans)
+    for volume, target in zip(volumes(block), volumes(out), strict=True):
         if reduction.kernel == "filter":
-            filters = (_IDENTITY,) * missing + reduction.filters[-3:]
-            _filter_volume(volume, target, filters, spans3)
+            dtype = working_dtype(volume.dtype)
+            filter_volume(volume, target, filters, spans3, dtype=dtype)
         else:
-            steps = (1,) * missing + reduction.steps[-3:]
-            _window_volume(volume, target, reduction.kernel, steps, spans3)
+            window_volume(volume, target, reduction.kernel, steps)
 
 
-def _volumes(block: Array) -> list[Array]:
+def in_three(
+    reduction: Reduction, spans: Sequence[Span]
+) -> tuple[tuple[AxisFilter, ...], tuple[int, ...], tuple[Span, ...]]:
+    """Return filters, steps and spans of the last three axes."""
+    missing = max(0, 3 - len(spans))
+    unit = Span(first=0, stop=1, size=1)
+    return (
+        (_IDENTITY,) * missing + reduction.filters[-3:],
+        (1,) * missing + reduction.steps[-3:],
+        (unit,) * missing + tuple(spans)[-3:],
+    )
+
+
+def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type of the sums of filters, as `generic` has it."""
+    return np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
+
+
+def volumes(block: Array) -> list[Array]:
     """Return (z, y, x) views of a block, rows contiguous."""
-    # `_flat` counts elements from the first voxel on: no stride may lead before it, or
-    # into the middle of an element.
+    # `as_line` counts elements from the first voxel on: no stride may lead before it,
+    # or into the middle of an element.
     ahead = all(s >= 0 and s % block.itemsize == 0 for s in block.strides)
     if block.strides[-1] != block.itemsize or not ahead:
         block = np.ascontiguousarray(block)
@@ -65,7 +88,7 @@ def _volumes(block: Array) -> list[Array]:
     return [block[index] for index in np.ndindex(*block.shape[:-3])]
 
 
-def _flat(volume: Array) -> tuple[Array, int, int]:
+def as_line(volume: Array) -> tuple[Array, int, int]:
     """Return a volume as one contiguous line, with its z and y strides in elements.
 
     Numba vectorises over a contiguous array. A view into a larger block is none, but
@@ -80,14 +103,19 @@ def _flat(volume: Array) -> tuple[Array, int, int]:
 # --- filters ---------------------------------------------------------------------
 
 
-def _filter_volume(
-    volume: Array, out: Array, filters: Sequence[AxisFilter], spans: Sequence[Span]
+def filter_volume(
+    volume: Array,
+    out: Array,
+    filters: Sequence[AxisFilter],
+    spans: Sequence[Span],
+    *,
+    dtype: np.dtype[Any],
 ) -> None:
-    dtype = np.dtype(np.float32 if volume.itemsize <= 2 else np.float64)
+    """Filter a volume with sums of `dtype`, rounded if `out` is of integers."""
     z, y, x = (
         _tap_table(filt, span, dtype) for filt, span in zip(filters, spans, strict=True)
     )
-    flat, plane, row = _flat(volume)
+    flat, plane, row = as_line(volume)
     nx = volume.shape[2]
     step = filters[2].step
     rows = int((y[0].max(axis=1) - y[0].min(axis=1)).max()) + 1
@@ -255,10 +283,9 @@ def _filter_kernel(flat, strides, out, tables, work, numbers, integral):  # type
 # --- windows ---------------------------------------------------------------------
 
 
-def _window_volume(
-    volume: Array, out: Array, kernel: str, steps: Sequence[int], spans: Sequence[Span]
-) -> None:
-    flat, plane, row = _flat(volume)
+def window_volume(volume: Array, out: Array, kernel: str, steps: Sequence[int]) -> None:
+    """Reduce the windows of a volume."""
+    flat, plane, row = as_line(volume)
     nx = volume.shape[2]
     count = math.prod(steps)
     strides = (plane, row)

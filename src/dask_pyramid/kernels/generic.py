@@ -17,20 +17,40 @@ if TYPE_CHECKING:
     from dask_pyramid.geometry import Span
     from dask_pyramid.methods import AxisFilter, Reduction
 
-__all__ = ["accumulator", "from_accumulator", "mirrored", "reduce_block"]
+__all__ = [
+    "WINDOW_KERNELS",
+    "accumulator",
+    "by_window",
+    "filtered",
+    "fold",
+    "from_accumulator",
+    "half_even",
+    "is_integral",
+    "mirrored",
+    "offsets",
+    "reduce_block",
+]
 
 
 def reduce_block(block: Any, reduction: Reduction, spans: Sequence[Span]) -> Any:
     """Reduce one block; see `dask_pyramid.kernels.reduce_block`."""
     xp = block.__array_namespace__()
     if reduction.kernel == "filter":
-        return _filtered(block, reduction.filters, spans, xp=xp)
+        values = xp.astype(block, accumulator(block.dtype, xp))
+        values = filtered(values, reduction.filters, spans, xp=xp)
+        return from_accumulator(values, block.dtype, xp=xp)
     if reduction.kernel == "first":
         index = tuple(slice(None, None, step) for step in reduction.steps)
         return xp.asarray(block[index], copy=True)
     is_bool = xp.isdtype(block.dtype, "bool")
     values = xp.astype(block, xp.uint8) if is_bool else block
-    reduced = _windowed(values, reduction, spans, xp=xp)
+    kernel = WINDOW_KERNELS[reduction.kernel]
+    reduced = by_window(
+        spans,
+        reduction.steps,
+        lambda source, widths: kernel(values[source], widths, xp),
+        like=values,
+    )
     return xp.astype(reduced, block.dtype) if is_bool else reduced
 
 
@@ -52,14 +72,14 @@ def mirrored(start: int, stop: int, size: int) -> np.ndarray[Any, np.dtype[np.in
 # --- filters ---------------------------------------------------------------------
 
 
-def _filtered(
-    block: Any, filters: Sequence[AxisFilter], spans: Sequence[Span], *, xp: Any
+def filtered(
+    values: Any, filters: Sequence[AxisFilter], spans: Sequence[Span], *, xp: Any
 ) -> Any:
-    values = xp.astype(block, accumulator(block.dtype, xp))
+    """Filter floats axis after axis."""
     for axis, (filt, span) in enumerate(zip(filters, spans, strict=True)):
         if filt.step > 1:
             values = _filter_axis(values, filt, span, axis=axis, xp=xp)
-    return from_accumulator(values, block.dtype, xp=xp)
+    return values
 
 
 def _filter_axis(
@@ -137,7 +157,7 @@ def from_accumulator(values: Any, dtype: Any, *, xp: Any) -> Any:
     """Return sums as voxels: integers rounded half to even and cut to their range."""
     if xp.isdtype(dtype, "bool"):
         return xp.round(values) > 0
-    if _integral(dtype, xp):
+    if is_integral(dtype, xp):
         return _to_integer(values, dtype, xp=xp)
     return xp.astype(values, dtype)
 
@@ -159,23 +179,29 @@ def _to_integer(values: Any, dtype: Any, *, xp: Any) -> Any:
 # --- windows ---------------------------------------------------------------------
 
 
-def _windowed(
-    block: Any, reduction: Reduction, spans: Sequence[Span], *, xp: Any
+def by_window(
+    spans: Sequence[Span],
+    steps: Sequence[int],
+    reduce: Callable[[tuple[slice, ...], tuple[int, ...]], Any],
+    *,
+    like: Any,
 ) -> Any:
-    """Reduce the windows that are whole, then those cut by the border of the image."""
-    kernel = _WINDOW_KERNELS[reduction.kernel]
+    """Reduce the windows that are whole, then those cut by the border of the image.
+
+    `reduce` is given a part of the block and the extent of the windows there.
+    """
     pieces = [
-        list(_pieces(span, step))
-        for span, step in zip(spans, reduction.steps, strict=True)
+        list(_pieces(span, step)) for span, step in zip(spans, steps, strict=True)
     ]
     if all(len(piece) == 1 for piece in pieces):
-        return kernel(block, tuple(piece[0][2] for piece in pieces), xp)
+        whole = (slice(None),) * len(pieces)
+        return reduce(whole, tuple(piece[0][2] for piece in pieces))
     shape = tuple(span.count for span in spans)
-    out = xp.empty(shape, dtype=block.dtype, device=block.device)
+    xp = like.__array_namespace__()
+    out = xp.empty(shape, dtype=like.dtype, device=like.device)
     for piece in itertools.product(*pieces):
-        source = tuple(p[1] for p in piece)
-        widths = tuple(p[2] for p in piece)
-        out[tuple(p[0] for p in piece)] = kernel(block[source], widths, xp)
+        samples, source, widths = zip(*piece, strict=True)
+        out[samples] = reduce(source, widths)
     return out
 
 
@@ -189,7 +215,7 @@ def _pieces(span: Span, step: int) -> Iterator[tuple[slice, slice, int]]:
         yield slice(whole, None), slice(whole * step, None), width
 
 
-def _offsets(block: Any, widths: Sequence[int]) -> Iterator[Any]:
+def offsets(block: Any, widths: Sequence[int]) -> Iterator[Any]:
     """Yield the voxels at each offset in the window, as arrays of one shape."""
     for offset in itertools.product(*(range(width) for width in widths)):
         yield block[
@@ -197,9 +223,7 @@ def _offsets(block: Any, widths: Sequence[int]) -> Iterator[Any]:
         ]
 
 
-def _folded(
-    block: Any, widths: tuple[int, ...], fold: Callable[[Any, Any], Any]
-) -> Any:
+def fold(block: Any, widths: tuple[int, ...], join: Callable[[Any, Any], Any]) -> Any:
     """Fold windows: first over all axes but the last, in C order, then over that.
 
     The order is part of the meaning: float sums depend on it, and the compiled kernels,
@@ -207,32 +231,32 @@ def _folded(
     """
     for part in ((*widths[:-1], 1), (*(1,) * (len(widths) - 1), widths[-1])):
         total = None
-        for term in _offsets(block, part):
-            total = term if total is None else fold(total, term)
+        for term in offsets(block, part):
+            total = term if total is None else join(total, term)
         block = total
     return block
 
 
 def _mean(block: Any, widths: tuple[int, ...], xp: Any) -> Any:
     count = int(np.prod(widths))
-    if not _integral(block.dtype, xp):
+    if not is_integral(block.dtype, xp):
         double = xp.astype(block, xp.float64)
-        total = _folded(double, widths, lambda a, b: a + b)
+        total = fold(double, widths, lambda a, b: a + b)
         return xp.astype(total / count, block.dtype)
     if xp.iinfo(block.dtype).bits == 64:
         # Sums of 64-bit integers overflow: add quotients and remainders separately.
         whole = block // count
-        quotient = _folded(whole, widths, lambda a, b: a + b)
-        rest = _folded(block - whole * count, widths, lambda a, b: a + b)
+        quotient = fold(whole, widths, lambda a, b: a + b)
+        rest = fold(block - whole * count, widths, lambda a, b: a + b)
         carry = rest // count
-        return _half_even(quotient + carry, rest - carry * count, count, xp)
-    total = _folded(xp.astype(block, xp.int64), widths, lambda a, b: a + b)
+        return half_even(quotient + carry, rest - carry * count, count, xp)
+    total = fold(xp.astype(block, xp.int64), widths, lambda a, b: a + b)
     quotient = total // count
-    rounded = _half_even(quotient, total - quotient * count, count, xp)
+    rounded = half_even(quotient, total - quotient * count, count, xp)
     return xp.astype(rounded, block.dtype)
 
 
-def _half_even(quotient: Any, rest: Any, count: int, xp: Any) -> Any:
+def half_even(quotient: Any, rest: Any, count: int, xp: Any) -> Any:
     """Round ``quotient + rest / count`` to the nearest integer, ties to even."""
     twice = rest + rest
     up = (twice > count) | ((twice == count) & (quotient % 2 == 1))
@@ -240,21 +264,21 @@ def _half_even(quotient: Any, rest: Any, count: int, xp: Any) -> Any:
 
 
 def _minimum(block: Any, widths: tuple[int, ...], xp: Any) -> Any:
-    def fold(a: Any, b: Any) -> Any:
+    def smaller(a: Any, b: Any) -> Any:
         return xp.where((b < a) | (b != b), b, a)
 
-    return xp.asarray(_folded(block, widths, fold), copy=True)
+    return xp.asarray(fold(block, widths, smaller), copy=True)
 
 
 def _maximum(block: Any, widths: tuple[int, ...], xp: Any) -> Any:
-    def fold(a: Any, b: Any) -> Any:
+    def larger(a: Any, b: Any) -> Any:
         return xp.where((b > a) | (b != b), b, a)
 
-    return xp.asarray(_folded(block, widths, fold), copy=True)
+    return xp.asarray(fold(block, widths, larger), copy=True)
 
 
 def _sorted(block: Any, widths: tuple[int, ...], xp: Any) -> Any:
-    stacked = xp.stack(list(_offsets(block, widths)), axis=0)
+    stacked = xp.stack(list(offsets(block, widths)), axis=0)
     return xp.sort(stacked, axis=0)
 
 
@@ -281,7 +305,7 @@ def _mode(block: Any, widths: tuple[int, ...], xp: Any) -> Any:
     return xp.asarray(best, copy=True)
 
 
-_WINDOW_KERNELS: dict[str, Callable[[Any, tuple[int, ...], Any], Any]] = {
+WINDOW_KERNELS: dict[str, Callable[[Any, tuple[int, ...], Any], Any]] = {
     "mean": _mean,
     "min": _minimum,
     "max": _maximum,
@@ -293,14 +317,15 @@ _WINDOW_KERNELS: dict[str, Callable[[Any, tuple[int, ...], Any], Any]] = {
 # --- small change ----------------------------------------------------------------
 
 
-def _integral(dtype: Any, xp: Any) -> bool:
+def is_integral(dtype: Any, xp: Any) -> bool:
+    """Whether a data type is one of integers."""
     return bool(xp.isdtype(dtype, "integral"))
 
 
 def _bits(dtype: Any, xp: Any) -> int:
     if xp.isdtype(dtype, "bool"):
         return 8
-    info = xp.iinfo if _integral(dtype, xp) else xp.finfo
+    info = xp.iinfo if is_integral(dtype, xp) else xp.finfo
     return int(info(dtype).bits)
 
 

@@ -156,7 +156,7 @@ def _fill(
             chunks=level.chunks,
             shards=level.shards,
             compressors=codecs,
-            fill_value=0,
+            fill_value=plan.fill,
             **layout,
         )
 

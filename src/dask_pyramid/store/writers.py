@@ -95,7 +95,7 @@ class LevelWriter:
                 slice(max(0, i * extent - r.start), (i + 1) * extent - r.start)
                 for i, extent, r in zip(index, extents, region, strict=True)
             )
-            if size == ABSENT and values[part].any():
+            if size == ABSENT and not self._is_fill(values[part]):
                 raise FileNotFoundError(
                     f"target must stay while it is written, got {self._target}, of "
                     f"which somebody has removed {self._number}/{key}"
@@ -107,6 +107,11 @@ class LevelWriter:
             sizes=tuple(size for size, _ in stored),
             crc32=tuple(crc for _, crc in stored),
         )
+
+    def _is_fill(self, values: np.ndarray[Any, Any]) -> bool:
+        fill = self._array.fill_value
+        is_nan = fill != fill
+        return bool(((values != values) if is_nan else (values == fill)).all())
 
 
 def with_shape(metadata: bytes, shape: Sequence[int]) -> bytes:

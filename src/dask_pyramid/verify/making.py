@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dask_pyramid.geometry import reduced_shape
 from dask_pyramid.levels import parent_of
 from dask_pyramid.methods import METHODS
+from dask_pyramid.nodata import Nodata
 from dask_pyramid.verify.boxes import Effort, box_region, box_shape, chosen_boxes
 from dask_pyramid.verify.content import Explanation, Way
 from dask_pyramid.verify.geometry import Derivation, likely_steps
@@ -98,7 +99,17 @@ def stated(image: Described, levels: Sequence[StoredLevel], log: Log) -> Making 
             pairs = zip(factors[k], factors[parent], strict=True)
             steps = tuple(f // p for f, p in pairs)
             derivations[k] = Derivation(parent=parent, steps=steps)
-    recipe = Recipe(name=method.name, method=method, sigma=_sigma(sigma, factors[0]))
+    try:
+        nodata = _nodata(image, levels[0])
+    except ValueError as error:
+        log.add("record-wrong", str(error), level=image.path)
+        return None
+    recipe = Recipe(
+        name=method.name,
+        method=method,
+        sigma=_sigma(sigma, factors[0]),
+        nodata=nodata,
+    )
     return Making(recipe=recipe, derivations=derivations, stated=True)
 
 
@@ -109,6 +120,22 @@ def _sigma(sigma: Any, one: Sequence[int]) -> tuple[float | None, ...] | None:
         s is None or (isinstance(s, int | float) and 0 <= s < 1e4) for s in sigma
     )
     return tuple(sigma) if known else None
+
+
+def _nodata(image: Described, level: StoredLevel) -> Nodata | None:
+    """Return which voxels do not count.
+
+    Raises
+    ------
+    ValueError
+        If that cannot be.
+    """
+    found = Nodata.noted(image.made_with)
+    if image.record is not None:
+        found = image.record.nodata
+    if found is not None:
+        found = Nodata.parse(found.value, found.nan, level.dtype)
+    return found
 
 
 def _factors(image: Described) -> list[tuple[int, ...]] | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.image import Region
     from dask_pyramid.methods import Reduction
+    from dask_pyramid.nodata import Nodata
 
 __all__ = ["RECIPES", "Recipe", "hinted"]
 
@@ -33,6 +34,8 @@ class Recipe:
     """The method of this package that it is, or is a variant of."""
     sigma: tuple[float | None, ...] | None = None
     """Standard deviation of a Gaussian, None for the method's own."""
+    nodata: Nodata | None = None
+    """Voxels that do not count."""
     variant: Variant = ""
     """How it differs from the method."""
 
@@ -81,7 +84,9 @@ class Recipe:
 
     def _reduction(self, steps: Sequence[int]) -> Reduction:
         names = [str(i) for i in range(len(steps))]
-        return self.method.reduction(steps, axes=names, sigma=self.sigma)
+        return self.method.reduction(
+            steps, axes=names, sigma=self.sigma, ignore=self.nodata
+        )
 
 
 def _middle(block: Any, region: Region, steps: Sequence[int]) -> Any:

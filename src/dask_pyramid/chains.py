@@ -1,0 +1,243 @@
+"""Make the levels of a unit out of what was read: one after the other, on a backend.
+
+The planes of each level lie in host memory, in a rolling buffer, from which they are
+written. On a GPU a chain of levels is made in pieces: what a piece is made of goes up,
+level after level is made of the one below, which is there already, and what was made
+comes down. Nothing stays on the device, so that a unit that waits for a disk holds none
+of its memory, and a piece that finds none is cut and tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid.cost import KERNEL_BYTES
+from dask_pyramid.geometry import Span, needed
+from dask_pyramid.kernels import has_compiled, reduce_block
+from dask_pyramid.rolling import Rolling
+from dask_pyramid.schedule import capacities
+from dask_pyramid.tiles import UNCUT, Tile, boxes, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dask_pyramid.device import Backend
+    from dask_pyramid.methods import Reduction
+    from dask_pyramid.passes import Part, Pass
+    from dask_pyramid.plan import PyramidPlan
+    from dask_pyramid.schedule import Lane, Move
+
+__all__ = ["Chains"]
+
+# What the generic kernels hold for each voxel that they read: a wide copy, what is
+# padded, a term and the sum, of at most 8 bytes each.
+_GENERIC_BYTES = 4 * 8
+# What the compiled kernels hold for each voxel of which not all count: values and
+# weights as floats, and which count.
+_MASKED_BYTES = 18
+
+_log = logging.getLogger("dask_pyramid")
+
+
+class Chains:
+    """The planes of a unit that are held, and how further ones are made.
+
+    Parameters
+    ----------
+    plan : PyramidPlan
+        The plan.
+    sweep : Pass
+        The pass of the unit.
+    lanes : sequence of Lane
+        The lanes of the unit.
+    needs : sequence of Part
+        What it holds of each level at some time.
+    backend : Backend
+        Where levels are made.
+    """
+
+    def __init__(
+        self,
+        plan: PyramidPlan,
+        sweep: Pass,
+        *,
+        lanes: Sequence[Lane],
+        needs: Sequence[Part],
+        backend: Backend,
+    ) -> None:
+        self._plan, self._sweep, self._backend = plan, sweep, backend
+        self._lanes, self._needs = lanes, needs
+        self._tile = Tile(planes=UNCUT, kernel=KERNEL_BYTES)
+        self.buffers = self._buffers()
+
+    def _buffers(self) -> list[Rolling]:
+        """Make room for the planes of each level that are held at a time."""
+        axis = self._sweep.axis
+        held = capacities(self._lanes, slab=self._sweep.slab)
+        shapes = []
+        for planes, need in zip(held, self._needs, strict=True):
+            shape = [stop - start for start, stop in need]
+            shape[axis] = planes
+            shapes.append(shape)
+        memory = self._backend.host_memory(shapes, np.dtype(self._plan.dtype))
+        return [
+            Rolling(data, axis, first=need[axis][0])
+            for data, need in zip(memory, self._needs, strict=True)
+        ]
+
+    def make(self, chain: Sequence[Move]) -> None:
+        """Reduce level after level, in pieces for which there is memory.
+
+        Parameters
+        ----------
+        chain : sequence of Move
+            Reductions that follow each other.
+
+        Raises
+        ------
+        MemoryError
+            If the smallest piece finds none.
+        """
+        for move in chain:
+            self.buffers[move.lane].extend(move)
+        waiting = list(pieces(chain, self._lanes, planes=self._tile.planes))
+        while waiting:
+            if self._fits(waiting[0]) or self._fits_once_freed(waiting[0]):
+                del waiting[0]
+            else:
+                waiting = self._smaller(waiting)
+
+    def _smaller(self, waiting: Sequence[Sequence[Move]]) -> list[tuple[Move, ...]]:
+        """Return pieces that take about half the memory, from now on."""
+        tile = self._tile.halved(most=max(m.stop - m.start for m in waiting[0]))
+        if tile == self._tile:
+            raise MemoryError(
+                "gpu_memory_limit must leave room for a plane of each level of a unit, "
+                "got a device that has none; free its memory, or use device='cpu'"
+            )
+        _log.info(
+            "out of device memory; going on with %d planes at a time", tile.planes
+        )
+        self._tile = tile
+        return [
+            part
+            for piece in waiting
+            for part in pieces(piece, self._lanes, planes=tile.planes)
+        ]
+
+    def _fits_once_freed(self, piece: Sequence[Move]) -> bool:
+        """Make a piece that found no memory after giving back what is in reserve."""
+        self._backend.free()
+        return self._fits(piece)
+
+    def _fits(self, piece: Sequence[Move]) -> bool:
+        """Make a piece; return whether there was memory for it.
+
+        An error's traceback holds what it was raised over: it must be gone before
+        memory can be freed.
+        """
+        try:
+            with self._backend.turn():
+                self._make_piece(piece)
+        except self._backend.out_of_memory:
+            return False
+        return True
+
+    def _make_piece(self, piece: Sequence[Move]) -> None:
+        """Upload what a piece is made of, reduce it level by level, and download."""
+        axis = self._sweep.axis
+        planes = self._planes_below(piece[0])
+        below = self._mirrored(piece[0].lane - 1, planes, known=planes.stop)
+        for i, move in enumerate(piece):
+            first = move.start
+            for after in piece[i + 1 : i + 2]:
+                first = min(first, self._planes_below(after).start)
+            here = self._mirrored(move.lane, slice(first, move.stop), known=move.start)
+            self._reduce(move, below, here)
+            self._backend.download(
+                here.planes(move.start, move.stop),
+                self.buffers[move.lane].planes(move.start, move.stop),
+                axis=axis,
+            )
+            below = here
+
+    def _planes_below(self, move: Move) -> slice:
+        """Return the planes of the lane before that a reduction needs."""
+        lane, below = self._lanes[move.lane], self._lanes[move.lane - 1]
+        planes = needed(
+            move.start, move.stop, step=lane.step, reach=lane.reach, size=below.size
+        )
+        return slice(max(planes.start, below.need[0]), planes.stop)
+
+    def _mirrored(self, lane: int, planes: slice, *, known: int) -> Rolling:
+        """Return planes of a lane on the backend, filled up to plane `known`."""
+        axis, held = self._sweep.axis, self.buffers[lane]
+        memory = self._backend.mirror(held.planes(planes.start, planes.stop))
+        mirror = Rolling(memory, axis, first=planes.start)
+        if planes.start < known:
+            self._backend.upload(
+                held.planes(planes.start, known),
+                mirror.planes(planes.start, known),
+                axis=axis,
+            )
+        return mirror
+
+    def _reduce(self, move: Move, below: Rolling, here: Rolling) -> None:
+        level, size = self._sweep.levels[move.lane], self._sweep.levels[move.lane - 1]
+        reduction = self._plan.reduction(level.level)
+        spans = [
+            Span(first=first, stop=last, size=n)
+            for (first, last), n in zip(self._needs[move.lane], size.shape, strict=True)
+        ]
+        axis = self._sweep.axis
+        spans[axis] = replace(spans[axis], first=move.start, stop=move.stop)
+        out = here.planes(move.start, move.stop)
+        for wanted in boxes(
+            spans,
+            steps=level.steps,
+            reaches=level.reaches,
+            most=self._most_voxels(reduction),
+        ):
+            part = tuple(
+                slice(box.first - span.first, box.stop - span.first)
+                for box, span in zip(wanted, spans, strict=True)
+            )
+            reduce_block(
+                self._source(move.lane, wanted, below),
+                reduction,
+                wanted,
+                compiled=self._plan.compiled,
+                out=out[part],
+            )
+
+    def _source(self, lane: int, wanted: Sequence[Span], below: Rolling) -> Any:
+        """Return the voxels of the lane before that `wanted` is made of."""
+        level = self._sweep.levels[lane]
+        axis = self._sweep.axis
+        region = [
+            needed(span.first, span.stop, step=step, reach=reach, size=span.size)
+            for span, step, reach in zip(
+                wanted, level.steps, level.reaches, strict=True
+            )
+        ]
+        planes = below.planes(region[axis].start, region[axis].stop)
+        cut = [
+            slice(r.start - need[0], r.stop - need[0])
+            for r, need in zip(region, self._needs[lane - 1], strict=True)
+        ]
+        cut[axis] = slice(None)
+        return planes[tuple(cut)]
+
+    def _most_voxels(self, reduction: Reduction) -> int:
+        """Return of how many voxels to make samples at a time."""
+        plan = self._plan
+        copies = _GENERIC_BYTES
+        if plan.compiled and has_compiled(np.dtype(plan.dtype), reduction):
+            if reduction.ignore is None:
+                return UNCUT
+            copies = _MASKED_BYTES
+        return max(1, self._tile.kernel // copies)

@@ -1,0 +1,313 @@
+"""Voxels that do not count: `nodata`, NaN and masks, held against dense loops."""
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import dask_pyramid as dp
+import oracle
+from dask_pyramid.geometry import Span, ceil_div
+from dask_pyramid.kernels import reduce_block
+from dask_pyramid.methods import METHODS
+from dask_pyramid.nodata import Nodata
+from drawn import (
+    DTYPES,
+    FLOATS,
+    INTEGERS,
+    cases,
+    small_world,
+    values,
+    viewers_may_refuse,
+)
+
+WINDOWS = ("mean", "median", "mode", "min", "max", "nearest")
+FILTERS = ("gaussian", "gaussian-stride")
+# Numba compiles for each dtype: what differs in size, sign or kind, none twice.
+COMPILED = ("uint8", "int16", "uint64", "float32")
+
+
+def reduction_of(method, factors, ignore, sigma=None):
+    axes = [str(i) for i in range(len(factors))]
+    return METHODS[method].reduction(factors, axes=axes, sigma=sigma, ignore=ignore)
+
+
+def whole(array, factors, method, *, ignore, mask=None, compiled=False, sigma=None):
+    """Reduce a whole array by the kernels."""
+    spans = [
+        Span(first=0, stop=ceil_div(n, f), size=n)
+        for n, f in zip(array.shape, factors, strict=True)
+    ]
+    reduction = reduction_of(method, factors, ignore, sigma)
+    return reduce_block(array, reduction, spans, mask=mask, compiled=compiled)
+
+
+def same(a, b):
+    """Bit for bit, but that one NaN is as good as another."""
+    return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+@st.composite
+def gaps(draw, dtypes=DTYPES, dims=(1, 4), styles=("any", "few", "extremes")):
+    """Draw (array, factors, ignore, mask): some, all or no voxels count."""
+    array, factors = draw(cases(dtypes=dtypes, dims=dims, styles=styles))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    share = st.sampled_from([0.0, 0.05, 0.5, 0.95, 1.0])
+    value = None
+    if draw(st.booleans()):
+        value = array.flat[rng.integers(array.size)].item()
+        array[rng.random(array.shape) < draw(share)] = value
+    nan = array.dtype.kind == "f" and draw(st.booleans())
+    if nan:
+        array[rng.random(array.shape) < draw(share)] = np.nan
+    masked = not (nan or value is not None) or draw(st.booleans())
+    mask = rng.random(array.shape) < draw(share) if masked else None
+    return array, factors, Nodata(value=value, nan=nan), mask
+
+
+def oracle_counts(array, ignore, mask):
+    return oracle.counting(array, ignore.value, ignore.nan, mask)
+
+
+@pytest.mark.parametrize("method", WINDOWS)
+@given(case=gaps(dtypes=("bool", *INTEGERS)))
+def test_windows_of_integers_are_those_of_what_counts(method, case):
+    array, factors, ignore, mask = case
+    result = whole(array, factors, method, ignore=ignore, mask=mask)
+    expected = oracle.masked_window_reduced(
+        array,
+        factors,
+        method,
+        counts=oracle_counts(array, ignore, mask),
+        fill=ignore.fill,
+    )
+    assert same(result, expected)
+
+
+@pytest.mark.parametrize("method", WINDOWS)
+@given(case=gaps(dtypes=FLOATS))
+@settings(max_examples=50)
+def test_windows_of_floats_are_those_of_what_counts(method, case):
+    array, factors, ignore, mask = case
+    result = whole(array, factors, method, ignore=ignore, mask=mask)
+    expected = oracle.masked_window_reduced(
+        array,
+        factors,
+        method,
+        counts=oracle_counts(array, ignore, mask),
+        fill=ignore.fill,
+    )
+    ulp = np.finfo(array.dtype).eps if method == "mean" else 0
+    largest = np.nanmax(np.abs(array.astype(float)), initial=0)
+    np.testing.assert_allclose(result, expected, rtol=ulp, atol=ulp * largest)
+
+
+@pytest.mark.parametrize("method", FILTERS)
+@given(case=gaps(), sigma=st.sampled_from([None, 1.0, 3.0]))
+def test_filters_are_the_normalised_convolution_of_scipy(method, case, sigma):
+    array, factors, ignore, mask = case
+    counts = oracle_counts(array, ignore, mask)
+    result = whole(array, factors, method, ignore=ignore, mask=mask, sigma=sigma)
+    sigmas = None if sigma is None else (sigma,) * len(factors)
+    expected = oracle.normalised(array, factors, method, counts=counts, sigma=sigmas)
+    found = ~np.isnan(expected)
+    np.testing.assert_array_equal(
+        result[~found], np.full(array.shape, ignore.fill, array.dtype).flat[0]
+    )
+    if array.dtype.kind == "f":
+        rtol = 1e-3 if array.dtype == np.float16 else 2e-5
+        slack = rtol * np.nanmax(np.abs(array.astype(float)), initial=0)
+    else:
+        bits = 8 * array.dtype.itemsize
+        slack = 0.6 if bits < 64 else 1 + 2.0**15
+    np.testing.assert_allclose(
+        result[found].astype(float), expected[found], rtol=0, atol=slack
+    )
+
+
+@pytest.mark.parametrize("dtype", COMPILED)
+@pytest.mark.parametrize("method", METHODS)
+def test_compiled_kernels_equal_the_generic_ones_bit_for_bit(method, dtype):
+    rng = np.random.default_rng(1)
+    for trial in range(24):
+        shape = tuple(rng.integers(1, 14, rng.integers(2, 5)))
+        factors = tuple(
+            1 if i < len(shape) - 3 else int(rng.integers(1, 5))
+            for i in range(len(shape))
+        )
+        array = values(shape, dtype, trial, ("any", "few", "extremes")[trial % 3])
+        ignore = Nodata(value=array.flat[0].item(), nan=array.dtype.kind == "f")
+        share = (0.0, 0.5, 0.95)[trial // 3 % 3]
+        array[rng.random(shape) < share] = array.flat[0]
+        if ignore.nan:
+            array[rng.random(shape) < 0.3] = np.nan
+        mask = rng.random(shape) < 0.5 if trial % 2 else None
+        given = {"ignore": ignore, "mask": mask}
+        fast = whole(array, factors, method, compiled=True, **given)
+        assert same(fast, whole(array, factors, method, **given)), (shape, factors)
+
+
+# --- the value --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("nodata", "skip_nan", "dtype", "text"),
+    [
+        (256, False, "uint8", r"nodata must be .*uint8 can hold, got 256"),
+        (-1, False, "uint16", r"nodata must be .*got -1"),
+        (0.5, False, "int32", r"nodata must be .*got 0.5"),
+        (2, False, "bool", r"nodata must be .*got 2"),
+        (np.nan, False, "uint8", r"nodata must be .*got nan"),
+        (np.inf, False, "float32", r"nodata must be .*or NaN, got inf"),
+        (1e300, False, "float32", r"nodata must be .*got 1e\+300"),
+        ("a", False, "float32", r"nodata must be .*got 'a'"),
+        (None, True, "uint8", r"skip_nan must be False for uint8, got True"),
+    ],
+)
+def test_a_value_that_voxels_cannot_have_is_refused(nodata, skip_nan, dtype, text):
+    with pytest.raises(ValueError, match=text):
+        dp.downsample(np.zeros((4, 4), dtype), 2, nodata=nodata, skip_nan=skip_nan)
+
+
+def test_nan_as_nodata_is_skip_nan():
+    kind = np.dtype("float32")
+    assert Nodata.parse(np.nan, False, kind) == Nodata.parse(None, True, kind)
+    assert Nodata.parse(None, False, kind) is None
+
+
+def test_ids_above_2_to_the_53_are_told_from_nodata():
+    ids = np.array([[2**63 + 1, 2**63 + 3], [2**63 + 3, 2**63 + 1]], "uint64")
+    result = dp.downsample(ids, 2, "mode", nodata=2**63 + 1)
+    assert result.item() == 2**63 + 3
+
+
+def test_a_sigma_that_leaves_voxels_without_weight_is_refused():
+    with pytest.raises(ValueError, match=r"sigma must reach all voxels .*got 0\.1"):
+        dp.downsample(np.zeros(9), 3, "gaussian-stride", sigma=0.1, nodata=0)
+
+
+def test_background_wins_only_where_there_is_nothing_else():
+    labels = np.zeros((4, 4), "uint32")
+    labels[1, 1] = 7
+    assert dp.downsample(labels, 2, "mode").tolist() == [[0, 0], [0, 0]]
+    sparse = dp.downsample(labels, 2, "mode", nodata=0)
+    assert sparse.tolist() == [[7, 0], [0, 0]]
+
+
+# --- both engines -----------------------------------------------------------------
+
+VALUES = {"uint16": 7, "float32": -1.0, "int64": 2**60, "bool": 0}
+
+
+def holes(shape, dtype, seed=0, share=0.5):
+    """Voxels of which some are the value, and for floats some are NaN."""
+    rng = np.random.default_rng(seed)
+    array = values(shape, dtype, seed)
+    array[rng.random(shape) < share] = VALUES[dtype]
+    if array.dtype.kind == "f":
+        array[rng.random(shape) < share / 4] = np.nan
+    return array
+
+
+def dense_levels(array, factors, method, *, ignore, mask=None):
+    """Reduce whole arrays level by level, the mask beside them."""
+    levels = [array if mask is None else np.where(mask, array, ignore.fill)]
+    levels[0] = levels[0].astype(array.dtype)
+    before = (1,) * array.ndim
+    for factor in factors:
+        steps = tuple(factor // b for b in before)
+        given = {"ignore": ignore, "mask": mask}
+        levels.append(whole(levels[-1], steps, method, **given))
+        if mask is not None:
+            mask = oracle.any_under(mask, steps)
+        before = (factor,) * array.ndim
+    return levels
+
+
+@pytest.mark.parametrize("dtype", VALUES)
+@pytest.mark.parametrize("method", METHODS)
+def test_units_and_graphs_store_what_dense_arrays_give(method, dtype, tmp_path):
+    array = holes((13, 21, 18), dtype)
+    nan = array.dtype.kind == "f"
+    ignore = Nodata(value=VALUES[dtype], nan=nan)
+    options = {
+        "method": method,
+        "nodata": VALUES[dtype],
+        "skip_nan": nan,
+        "scale_factors": [2, 4],
+        "chunks": 4,
+    }
+    expected = dense_levels(array, (2, 4), method, ignore=ignore)
+    with small_world(unit=600), viewers_may_refuse():
+        lazy = dp.build_pyramid(da.from_array(array, chunks=(5, 8, 7)), **options)
+        stored = dp.write_pyramid(array, tmp_path / "a.zarr", shards=8, **options)
+    for level, by_graph, by_units in zip(
+        expected, lazy.levels, stored.levels, strict=True
+    ):
+        assert same(by_graph.compute(scheduler="synchronous"), level)
+        assert same(by_units.compute(scheduler="synchronous"), level)
+    found = dp.verify_pyramid(tmp_path / "a.zarr", sample="full", progress=False)
+    assert found.ok, str(found)
+    assert found.levels[1].compared
+
+
+def digests_of(folder):
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file() and "/c/" in file.as_posix()
+    }
+
+
+def test_a_wrong_voxel_of_a_pyramid_with_gaps_is_found(tmp_path):
+    array = holes((24, 24, 24), "uint16")
+    dp.write_pyramid(array, tmp_path / "a.zarr", nodata=7, scale_factors=[2])
+    level = zarr.open_group(tmp_path / "a.zarr", mode="r+")["1"]
+    level[3, 4, 5] = int(level[3, 4, 5]) + 1
+    found = dp.verify_pyramid(tmp_path / "a.zarr", sample="full", progress=False)
+    assert "content-wrong" in {finding.code for finding in found.findings}
+
+
+def test_a_run_goes_on_only_with_the_same_nodata(tmp_path):
+    array = holes((24, 24, 24), "uint16")
+    options = {"scale_factors": [2], "mode": "a"}
+    dp.write_pyramid(array, tmp_path / "a.zarr", nodata=7, **options)
+    with pytest.raises(ValueError, match=r"nodata"):
+        dp.write_pyramid(array, tmp_path / "a.zarr", **options)
+
+
+def test_blocks_of_nodata_are_not_stored_and_read_as_nodata(tmp_path):
+    array = np.full((32, 32), -1.0, "float32")
+    array[:8, :8] = 5
+    dp.write_pyramid(
+        array, tmp_path / "a.zarr", nodata=-1, chunks=8, shards=False, scale_factors=[2]
+    )
+    assert sorted(digests_of(tmp_path / "a.zarr")) == [
+        "0/c/0/0",
+        "1/c/0/0",
+    ]
+    levels = dp.open_pyramid(tmp_path / "a.zarr").levels
+    np.testing.assert_array_equal(levels[0].compute(), array)
+    assert levels[1][5, 5].compute() == -1
+
+
+def test_levels_that_are_added_count_as_those_that_are_there(tmp_path):
+    array = holes((40, 40), "float32")
+    options = {"nodata": -1, "skip_nan": True, "chunks": 16}
+    dp.write_pyramid(array, tmp_path / "a.zarr", scale_factors=[2, 4, 8], **options)
+    dp.write_pyramid(array, tmp_path / "b.zarr", scale_factors=[2], **options)
+    dp.add_levels(tmp_path / "b.zarr", scale_factors=[2, 4, 8])
+    assert digests_of(tmp_path / "a.zarr") == digests_of(tmp_path / "b.zarr")
+    array[3:9, 3:9] = -1
+    zarr.open_group(tmp_path / "b.zarr", mode="r+")["0"][:] = array
+    dp.update_pyramid(tmp_path / "b.zarr", {"y": (3, 9), "x": (3, 9)})
+    dp.write_pyramid(
+        array, tmp_path / "a.zarr", scale_factors=[2, 4, 8], mode="w", **options
+    )
+    wanted, got = digests_of(tmp_path / "a.zarr"), digests_of(tmp_path / "b.zarr")
+    assert wanted.pop("0/c/0/0") != got.pop("0/c/0/0")  # zarr orders shards otherwise
+    assert wanted == got
+    found = dp.verify_pyramid(tmp_path / "b.zarr", sample="full", progress=False)
+    assert found.ok, str(found)

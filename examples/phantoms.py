@@ -84,7 +84,7 @@ def nuclei(
     size = np.multiply(shape, voxel)
     axes = [(np.arange(n) + 0.5) * s for n, s in zip(shape, voxel, strict=True)]
     ids = np.zeros(shape, "uint16")
-    nearest = np.full(shape, 1.0)
+    nearest = np.ones(shape, "float32")
     for number, centre in enumerate(_centres(size, radius, spacing, rng), start=1):
         radii = radius * rng.uniform(0.8, 1.15, 3)
         box = tuple(
@@ -100,11 +100,12 @@ def nuclei(
         nearest[box][inside] = distance[inside]
         ids[box][inside] = number
     # Chromatin: brighter and darker spots, about a micrometre large.
-    spots = ndimage.gaussian_filter(rng.normal(size=shape), np.divide(0.5, voxel))
+    noise = rng.standard_normal(shape, "float32")
+    spots = ndimage.gaussian_filter(noise, np.divide(0.5, voxel))
     texture = 1 + 0.25 * spots / spots.std()
-    light = np.where(ids > 0, 160 * np.clip(texture, 0.2, None), 8.0)
+    light = np.where(ids > 0, 160 * np.clip(texture, 0.2, None), np.float32(8))
     light = ndimage.gaussian_filter(light, np.divide((0.8, 0.25, 0.25), voxel))
-    noisy = rng.poisson(light) + rng.normal(OFFSET, 4, shape)
+    noisy = rng.poisson(light) + 4 * rng.standard_normal(shape, "float32") + OFFSET
     return np.clip(np.rint(noisy), 0, 65535).astype("uint16"), ids
 
 

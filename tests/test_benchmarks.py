@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-WITH_FOLDER = {"write", "memory", "first_use", "cluster", "kills"}
+WITH_FOLDER = {"write", "memory", "first_use", "cluster", "kills", "resample"}
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ WITH_FOLDER = {"write", "memory", "first_use", "cluster", "kills"}
         "cluster",
         "kills",
         "practice",
+        "resample",
     ],
 )
 def test_a_benchmark_runs_and_prints_figures(script, tmp_path):

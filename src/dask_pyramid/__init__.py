@@ -31,9 +31,11 @@ _HOMES = {
     "open_pyramid": "pyramid",
     "plan_pyramid": "planning",
     "prepare_pyramid": "shares",
+    "resample": "resampling",
     "run_units": "shares",
     "update_pyramid": "extend",
     "verify_pyramid": "verify",
+    "write_labels": "labelling",
     "write_pyramid": "write",
 }
 
@@ -58,9 +60,11 @@ __all__ = [
     "open_pyramid",
     "plan_pyramid",
     "prepare_pyramid",
+    "resample",
     "run_units",
     "update_pyramid",
     "verify_pyramid",
+    "write_labels",
     "write_pyramid",
 ]
 
@@ -70,10 +74,12 @@ if TYPE_CHECKING:
     from dask_pyramid.downsampling import downsample
     from dask_pyramid.extend import add_levels, append, update_pyramid
     from dask_pyramid.image import Image
+    from dask_pyramid.labelling import write_labels
     from dask_pyramid.methods import METHODS, Method
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.planning import plan_pyramid
     from dask_pyramid.pyramid import Pyramid, build_pyramid, open_pyramid
+    from dask_pyramid.resampling import resample
     from dask_pyramid.runner import Progress
     from dask_pyramid.shares import finish_pyramid, prepare_pyramid, run_units
     from dask_pyramid.sources import open_image

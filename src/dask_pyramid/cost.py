@@ -54,6 +54,8 @@ class Budget:
     """Tasks that run at a time."""
     direct: bool
     """Whether what is read is decoded straight into the buffer of the task."""
+    working: int = 0
+    """Bytes that reading holds beside its result, if more than a chunk."""
     read_once: bool = False
     """Whether blocks of a dask graph are read, which are kept until used up."""
 
@@ -135,7 +137,7 @@ def task_memory(sweep: Pass, budget: Budget) -> int:
     slab = min(sweep.slab, planes[0]) * cross[0] * budget.itemsize
     chunk = math.prod(budget.chunks) * budget.itemsize
     # Decoding holds a chunk encoded and decoded, and half as much again (measured).
-    reading = chunk * 5 // 2 + (0 if budget.direct else slab)
+    reading = max(budget.working, chunk * 5 // 2) + (0 if budget.direct else slab)
     if budget.read_once:
         # A block and what it is computed from.
         reading = slab + 3 * _blocks(sweep, budget)

@@ -7,11 +7,12 @@ border of the array is. Blocks stay on their device.
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.geometry import Reach, Span
-from dask_pyramid.kernels import reduce_block
-from dask_pyramid.superblocks import borrowed, merged, reduced
+from dask_pyramid.kernels import pays_to_compile, reduce_block, resample_block
+from dask_pyramid.superblocks import borrowed, merged, reduced, resampled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from dask_pyramid.image import Image
     from dask_pyramid.methods import Reduction
     from dask_pyramid.plan import PyramidPlan
+    from dask_pyramid.sampling import Sampling
 
-__all__ = ["lazy_levels", "reduce_array"]
+__all__ = ["lazy_levels", "reduce_array", "resample_array"]
 
 # Graphs of so many tasks are not built here; dask takes its detours beyond it.
 _ONE_STEP = 2**40
@@ -122,3 +124,102 @@ def _reduce_task(
         for bound, i, size in zip(bounds, block_id, shape, strict=True)
     ]
     return reduce_block(block, reduction, spans, compiled=compiled)
+
+
+def resample_array(
+    array: da.Array, samplings: Sequence[Sampling], *, first_axis: int = 0
+) -> da.Array:
+    """Return a dask array resampled along its axes.
+
+    Parameters
+    ----------
+    array : dask.array.Array
+        Any chunking; NumPy or CuPy blocks.
+    samplings : sequence of Sampling
+        One for each axis.
+    first_axis : int
+        First axis along which blocks may be merged or cut.
+
+    Returns
+    -------
+    dask.array.Array
+        Same dtype; the values do not depend on the chunks of `array`.
+    """
+    from dask.array.overlap import overlap
+
+    cuts = resampled(
+        array.chunks,
+        [s.size_out / s.size_in for s in samplings],
+        # So long that each holds a sample, and what its neighbours need of it.
+        [s.n_taps + 2 * math.ceil(s.a) + 2 for s in samplings],
+        first_axis=first_axis,
+    )
+    if cuts != array.chunks:
+        array = array.rechunk(cuts, threshold=_ONE_STEP, method="tasks")
+    parts = tuple(_split(s, sizes) for s, sizes in zip(samplings, cuts, strict=True))
+    depth = {axis: _depth(samplings[axis], part) for axis, part in enumerate(parts)}
+    if any(halo != (0, 0) for halo in depth.values()):
+        array = overlap(array, depth, boundary="none", allow_rechunk=False)
+    return array.map_blocks(
+        _resample_task,
+        samplings=tuple(samplings),
+        parts=parts,
+        before=tuple(halo[0] for halo in depth.values()),
+        compiled=pays_to_compile(
+            math.prod(max(s.size_in, s.size_out) for s in samplings)
+        ),
+        chunks=tuple(tuple(b - a for _, a, b in part) for part in parts),
+        dtype=array.dtype,
+        meta=array._meta,
+    )
+
+
+_Part = tuple[int, int, int]
+
+
+def _split(sampling: Sampling, sizes: Sequence[int]) -> tuple[_Part, ...]:
+    """Return the first voxel of each block, and the samples that lie in it."""
+    starts = [0, *itertools.accumulate(sizes)][:-1]
+    firsts = [
+        min(
+            sampling.size_out,
+            max(0, math.ceil((start - 0.5 - sampling.b) / sampling.a)),
+        )
+        for start in starts
+    ]
+    firsts[0] = 0
+    return tuple(
+        (start, first, stop)
+        for start, (first, stop) in zip(
+            starts, itertools.pairwise([*firsts, sampling.size_out]), strict=True
+        )
+    )
+
+
+def _depth(sampling: Sampling, parts: Sequence[_Part]) -> tuple[int, int]:
+    """Return what blocks need of the one before and of the one after."""
+    before = after = 0
+    ends = [*(start for start, _, _ in parts[1:]), sampling.size_in]
+    for (start, first, stop), end in zip(parts, ends, strict=True):
+        need = sampling.needed(first, stop)
+        before, after = max(before, start - need.start), max(after, need.stop - end)
+    return before, after
+
+
+def _resample_task(
+    block: Any,
+    *,
+    samplings: Sequence[Sampling],
+    parts: Sequence[Sequence[_Part]],
+    before: Sequence[int],
+    compiled: bool,
+    block_id: tuple[int, ...],
+) -> Any:
+    cut, spans = [], []
+    for sampling, part, halo, i in zip(samplings, parts, before, block_id, strict=True):
+        start, first, stop = part[i]
+        need = sampling.needed(first, stop)
+        origin = start - halo if i else 0
+        cut.append(slice(need.start - origin, need.stop - origin))
+        spans.append(Span(first=first, stop=stop, size=sampling.size_in))
+    return resample_block(block[tuple(cut)], samplings, spans, compiled=compiled)

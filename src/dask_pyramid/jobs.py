@@ -16,6 +16,7 @@ from dask_pyramid import __version__
 from dask_pyramid.plan import PyramidPlan
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.identity import identify
+from dask_pyramid.sources.resampled import resampled_image, samplings_from_json
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Image
@@ -100,6 +101,7 @@ def describe(image: Image, plan: PyramidPlan, codecs: Any) -> StoredJob:
         "name": image.name,
         "labels": image.labels,
         "omero": image.omero,
+        "image_label": image.image_label,
         "axes": plan.axes,
         "unit": plan.unit,
         "dtype": plan.dtype,
@@ -170,9 +172,13 @@ def reopen(job: StoredJob) -> Image:
         job.origin["location"],
         axes=job.origin["axes"],
         storage_options=job.origin.get("storage_options"),
-        scale=dict(zip(plan.axes, first.scale, strict=True)),
-        translation=dict(zip(plan.axes, first.translation, strict=True)),
-        unit=dict(zip(plan.axes, plan.unit, strict=True)),
+    )
+    for step in job.origin.get("resampling", ()):
+        image = resampled_image(image, samplings_from_json(step, image.shape))
+    image = image.with_metadata(
+        scale=first.scale,
+        translation=first.translation,
+        unit=plan.unit,
         name=parameters["name"],
     )
     now = {"source": identify(image), "dtype": image.dtype.name, "shape": image.shape}

@@ -60,6 +60,8 @@ class PyramidPlan:
     """Whether the source decodes into memory that it is given."""
     source_graph: bool
     """Whether the source is a dask graph, whose blocks are computed once."""
+    source_working: int = 0
+    """Bytes that reading the source holds beside its result, if more than a chunk."""
     workers: int
     """Units that run at a time, in all processes."""
     processes: int
@@ -227,6 +229,7 @@ class PyramidPlan:
             // self.workers,
             workers=self.workers,
             direct=sweep.stored or self.source_direct,
+            working=0 if sweep.stored else self.source_working,
             read_once=not sweep.stored and self.source_graph,
         )
 

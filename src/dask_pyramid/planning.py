@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dask_pyramid import superblocks
 from dask_pyramid.cost import Budget
 from dask_pyramid.crew import Crew, Share, of_threads
-from dask_pyramid.image import Image, reads_directly
+from dask_pyramid.image import Image, reads_directly, working_bytes
 from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.limits import RUNTIME_BYTES
 from dask_pyramid.metadata import VERSIONS
@@ -178,6 +178,7 @@ def make_plan(
         source_chunks=image.chunks,
         graph_tasks=_graph_tasks(image, levels, reductions),
         source_direct=reads_directly(image),
+        source_working=working_bytes(image),
         source_graph=image.reader is None,
         workers=share.workers,
         processes=share.processes,
@@ -249,6 +250,7 @@ def _fitting(
                 task_memory=share.task_memory,
                 workers=share.workers,
                 direct=reads_directly(image),
+                working=working_bytes(image),
                 read_once=image.reader is None,
             ),
             stream_axis=image.stream_axis,

@@ -21,6 +21,7 @@ __all__ = [
     "MACHINE",
     "METHOD",
     "METHODS",
+    "MODE",
     "PROGRESS",
     "READING",
     "READING_NAMES",
@@ -44,6 +45,7 @@ METHODS = (
     "mean",
     "nearest",
     "mode",
+    "mode-exact",
     "median",
     "min",
     "max",
@@ -136,7 +138,8 @@ LAYOUT = (
         show_default=True,
         help="Factors from level 0, increasing, one for each further level: 2,4,8, or "
         "by axis with semicolons between levels: y=2,x=2;z=2,y=4,x=4. auto makes "
-        "voxels isotropic first and ends when a level fits into one chunk.",
+        "voxels isotropic first and ends when a level fits into one chunk; none makes "
+        "no further level.",
     ),
     click.option(
         "--chunks",
@@ -241,6 +244,14 @@ COMPRESSOR = click.option(
     show_default=True,
     help="Codec: blosc is zstd level 3 with byte shuffle; with a checksum where the "
     "format has one.",
+)
+MODE = click.option(
+    "--mode",
+    type=click.Choice(["w-", "a", "w"]),
+    default="w-",
+    show_default=True,
+    help="w- refuses a target that exists, a goes on with an interrupted run of the "
+    "same job, w replaces a pyramid.",
 )
 BREAK_LOCK = click.option(
     "--break-lock",

@@ -15,10 +15,10 @@ ORDER = """
     axes multiscales omero limits drawing tables options device
     locations clouds store_options credentials store_errors clients object_store stores
     geometry nodata methods sampling layout schedule passes superblocks
-    crew rolling tiles
+    crew offers rolling tiles holdings
     kernels.generic kernels.masked kernels.compiled kernels.compiled_masked
     kernels.interpolation kernels.compiled_interpolation kernels
-    cost strategy levels windows image metadata
+    cost strategy levels windows offload image metadata
     amended provenance
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
     sources.ome_zarr
@@ -129,6 +129,7 @@ WITHOUT_NUMPY = {
     "crew",
     "drawing",
     "geometry",
+    "holdings",
     "layout",
     "levels",
     "limits",
@@ -142,6 +143,8 @@ WITHOUT_NUMPY = {
     "stores",
     "metadata",
     "multiscales",
+    "offers",
+    "offload",
     "options",
     "passes",
     "schedule",

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.cost import KERNEL_BYTES
 from dask_pyramid.geometry import Span, needed
 from dask_pyramid.kernels import has_compiled, reduce_block
 from dask_pyramid.rolling import Rolling
 from dask_pyramid.schedule import capacities
-from dask_pyramid.tiles import UNCUT, Tile, boxes, pieces
+from dask_pyramid.tiles import UNCUT, boxes, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +70,7 @@ class Chains:
     ) -> None:
         self._plan, self._sweep, self._backend = plan, sweep, backend
         self._lanes, self._needs = lanes, needs
-        self._tile = Tile(planes=UNCUT, kernel=KERNEL_BYTES)
+        self._tile = plan.tile(sweep)
         self.buffers = self._buffers()
 
     def _buffers(self) -> list[Rolling]:

@@ -20,9 +20,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["HOST", "Backend", "CupyBackend", "Host", "to_host"]
+__all__ = [
+    "HOST",
+    "Backend",
+    "CupyBackend",
+    "Gpu",
+    "Host",
+    "NoGpuError",
+    "is_on_gpu",
+    "to_host",
+]
 
 Array = np.ndarray[Any, Any]
+
+_INSTALL = "pip install 'dask-pyramid[gpu-cuda12]' or 'dask-pyramid[gpu-cuda13]'"
+
+
+class NoGpuError(ValueError):
+    """There is no GPU, or no CuPy to use it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """A GPU that a process can use."""
+
+    uuid: str
+    """What tells it from others, of other machines too."""
+    memory: int
+    """Bytes that it has."""
 
 
 class Backend(Protocol):
@@ -105,6 +130,8 @@ class _Place:
 class CupyBackend:
     """GPUs of this process, through CuPy.
 
+    A unit waits for a place while it has something to do on the device only.
+
     Every place has a stream and a memory pool of its own, so that units do not wait for
     each other's kernels, and none takes the memory of another. CuPy's own pool is left
     to whoever uses CuPy beside.
@@ -147,6 +174,39 @@ class CupyBackend:
             pool = cuda.MemoryPool()
             pool.set_limit(size=limit)
             return _Place(device, cuda.Stream(non_blocking=True), pool)
+
+    @staticmethod
+    def gpus() -> tuple[Gpu, ...]:
+        """Return the GPUs that this process can use.
+
+        Raises
+        ------
+        NoGpuError
+            If there is none; the message says what to install.
+        """
+        try:
+            import cupy
+        except ImportError as error:
+            raise NoGpuError(
+                f"device must be 'cpu' where there is no CuPy, got 'gpu' and {error}; "
+                f"{_INSTALL}"
+            ) from error
+        runtime = cupy.cuda.runtime
+        try:
+            found = [
+                runtime.getDeviceProperties(i) for i in range(runtime.getDeviceCount())
+            ]
+        except runtime.CUDARuntimeError as error:
+            raise NoGpuError(
+                f"device must be 'cpu' where there is no GPU, got 'gpu' and {error}; "
+                f"with a GPU and another CUDA, {_INSTALL}"
+            ) from error
+        if not found:
+            raise NoGpuError("device must be 'cpu' where there is no GPU, got 'gpu'")
+        return tuple(
+            Gpu(uuid=bytes(one["uuid"]).hex(), memory=int(one["totalGlobalMem"]))
+            for one in found
+        )
 
     def host_memory(
         self, shapes: Sequence[Sequence[int]], dtype: np.dtype[Any]
@@ -195,6 +255,11 @@ class CupyBackend:
             mirror[index].get(stream=stream, out=values[index], blocking=False)
 
 
+def is_on_gpu(block: Any) -> bool:
+    """Return whether an array is one of CuPy's; CuPy is not imported to know it."""
+    return type(block).__module__.partition(".")[0] == "cupy"
+
+
 def to_host(block: Any) -> Array:
     """Return a block in host memory.
 
@@ -208,7 +273,7 @@ def to_host(block: Any) -> Array:
     numpy.ndarray
         The block itself if it is on the host already.
     """
-    if type(block).__module__.partition(".")[0] == "cupy":
+    if is_on_gpu(block):
         host: Array = block.get()
         return host
     return np.asarray(block)

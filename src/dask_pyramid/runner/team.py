@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from dask_pyramid.crew import Crew, Member, of_members, of_processes, of_threads
+from dask_pyramid.offers import here, on_workers, report
 from dask_pyramid.runner.processes import refuse_unguarded
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def connect(
     *,
     workers: int | None = None,
     memory_limit: int | str | None = None,
+    device: str = "cpu",
+    gpu_memory_limit: int | str | None = None,
 ) -> Iterator[Team]:
     """Find out who runs the units, and reach them.
 
@@ -72,6 +75,10 @@ def connect(
         Threads or processes; by default the number of cores.
     memory_limit : int or str, optional
         Bytes for all processes together; by default half of what there is.
+    device : {"cpu", "gpu", "auto"}
+        Where levels are made; it is those who run units that are asked for GPUs.
+    gpu_memory_limit : int or str, optional
+        Bytes of each GPU that may be used; by default half of what it has.
 
     Yields
     ------
@@ -82,7 +89,7 @@ def connect(
     ------
     TypeError, ValueError
         If `client` is none of these, is asynchronous, has no workers, or does not go
-        with `workers`.
+        with `workers`, or if there is no GPU that was asked for.
     ConnectionError
         If there is no scheduler at the address.
     RuntimeError
@@ -99,18 +106,24 @@ def connect(
             )
         with _opened(client) as opened:
             crew = of_members(_members(opened), memory_limit)
-            yield Team(kind=kind, crew=crew, client=opened)
+            reports = {} if device == "cpu" else opened.run(report)
+            offer = on_workers(device, gpu_memory_limit, reports)
+            yield Team(kind=kind, crew=replace(crew, offer=offer), client=opened)
     elif kind == "processes":
         refuse_unguarded()
-        yield Team(kind=kind, crew=of_processes(workers, memory_limit))
+        crew = of_processes(workers, memory_limit)
+        count = crew.shares[0].processes
+        offer = here(device, gpu_memory_limit, processes=count)
+        yield Team(kind=kind, crew=replace(crew, offer=offer))
     else:
         if kind == "synchronous" and workers not in (None, 1):
             raise ValueError(
                 f"workers must be 1 or None for the synchronous scheduler, got "
                 f"{workers!r}"
             )
-        count = 1 if kind == "synchronous" else workers
-        yield Team(kind=kind, crew=of_threads(count, memory_limit))
+        crew = of_threads(1 if kind == "synchronous" else workers, memory_limit)
+        offer = here(device, gpu_memory_limit)
+        yield Team(kind=kind, crew=replace(crew, offer=offer))
 
 
 def _default(workers: int | None) -> Any:

@@ -108,6 +108,57 @@ def test_the_reader_of_ome_zarr_reads_the_pixels(stored):
         np.testing.assert_array_equal(lazy.compute(), level)
 
 
+@pytest.fixture
+def labelled(kind, tmp_path):
+    version, shards = kind
+    place = tmp_path / "image.ome.zarr"
+    labels = values((20, 60, 70), "uint8", style="few").astype("uint32") + 1
+    write_pyramid(
+        values((2, 20, 60, 70), "uint16"),
+        place,
+        labels={"cells": labels, "mask": labels > 1},
+        version=version,
+        shards=shards,
+        chunks=16,
+        scale_factors=[2],
+        unit="um",
+        scale=[1, 0.5, 0.5, 0.5],
+    )
+    return place, version, labels
+
+
+def test_yaozarrs_and_ome_zarr_models_accept_labels(labelled):
+    place, version, _ = labelled
+    paths = [place, place / "labels" / "cells"]
+    if version != "0.4":  # whose list of labels says no version
+        paths.append(place / "labels")
+    for path in paths:
+        known("yaozarrs", version).validate_zarr_store(str(path))
+    models = known("ome_zarr_models", version)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        group = models.open_ome_zarr(str(place / "labels" / "cells"), version=version)
+        image = models.open_ome_zarr(str(place), version=version)
+    assert type(group).__name__ == "ImageLabel"
+    assert type(image).__name__ == "Image"
+    assert image.labels is not None
+
+
+def test_the_reader_of_ome_zarr_finds_labels_through_the_image(labelled):
+    place, version, labels = labelled
+    io = pytest.importorskip("ome_zarr.io")
+    reader = pytest.importorskip("ome_zarr.reader")
+    found = io.parse_url(str(place))
+    nodes = list(reader.Reader(found)()) if found is not None else []
+    if not nodes:
+        pytest.skip(f"ome-zarr-py's reader does not know OME-Zarr {version}")
+    by_name = {node.zarr.basename(): node for node in nodes}
+    assert {"cells", "mask"} <= by_name.keys()
+    cells = by_name["cells"]
+    np.testing.assert_array_equal(cells.data[0].compute(), labels)
+    assert set(cells.metadata["color"]) == {1, 2, 3}
+
+
 def test_metadata_are_strict_json(stored):
     path, _, _ = stored
 

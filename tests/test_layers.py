@@ -13,7 +13,8 @@ ROOT = Path(dask_pyramid.__file__).parent
 # A module imports only modules that stand before it.
 ORDER = """
     axes multiscales omero limits drawing tables options device
-    locations clouds store_options credentials store_errors clients object_store stores
+    locations clouds store_options credentials store_errors clients object_store
+    nested_store stores
     geometry nodata methods sampling layout schedule passes superblocks
     crew offers rolling tiles holdings
     kernels.generic kernels.masked kernels.compiled kernels.compiled_masked
@@ -23,11 +24,11 @@ ORDER = """
     sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
     sources.ome_zarr
     sources.tiff_metadata sources.tiff sources.planes sources sources.stored
-    existing sources.identity compression plan planning growth journal grey receipts
-    jobs attributes graph
+    existing sources.identity compression plan planning labelled growth journal grey
+    idents receipts jobs attributes graph
     store.objects store.writers store.locks store.contents store.replacement
-    store.targets store.ledger
-    store.publication store chains units
+    store.apart store.targets store.ledger
+    store.publication store.labels store chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
     progress report info canvas figure
@@ -37,9 +38,9 @@ ORDER = """
     verify.omero verify.labels verify.leftovers verify.objects verify.plausible
     verify.making verify.part verify.diagnosis verify.pixels verify
     downsampling charts comparison probes contenders comparing
-    session accounts intents growing pyramid orders write shares extend
+    session accounts intents growing pyramid orders labelling write shares extend
     clusters stopping
-    cli.parameters cli.telling cli.comparing cli cli.__main__
+    cli.parameters cli.telling cli.running cli.comparing cli.labelling cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -56,6 +57,7 @@ VERSIONED = (
     "attributes",
     "cli",
     "cli.comparing",
+    "cli.labelling",
     "intents",
     "jobs",
     "pyramid",
@@ -66,7 +68,14 @@ VERSIONED = (
 # modules of plain integers.
 ALLOWED = {
     "cupy": {"device"},
-    "click": {"cli", "cli.comparing", "cli.parameters", "cli.telling"},
+    "click": {
+        "cli",
+        "cli.comparing",
+        "cli.labelling",
+        "cli.parameters",
+        "cli.running",
+        "cli.telling",
+    },
     "cloudpickle": {"runner.tasks"},
     "dask": {
         "graph",
@@ -108,6 +117,7 @@ ALLOWED = {
         "compression",
         "existing",
         "info",
+        "nested_store",
         "object_store",
         "sources.graphs",
         "sources.ome_zarr",
@@ -115,6 +125,7 @@ ALLOWED = {
         "sources.tiff",
         "sources.zarr_arrays",
         "store.contents",
+        "store.labels",
         "store.objects",
         "store.publication",
         "store.targets",
@@ -175,12 +186,15 @@ AT_THE_TOP = {
     ("kernels.compiled_masked", "numba"),
     ("cli", "click"),
     ("cli.comparing", "click"),
+    ("cli.labelling", "click"),
     ("cli.parameters", "click"),
+    ("cli.running", "click"),
     ("cli.telling", "click"),
     ("runner.plugin", "distributed"),
     ("clients", "obstore"),
     ("object_store", "obstore"),
     ("store_errors", "obstore"),
+    ("nested_store", "zarr"),
     ("object_store", "zarr"),
 }
 

@@ -17,12 +17,17 @@ def test_the_table_is_that_of_the_design():
         "mean",
         "nearest",
         "mode",
+        "mode-exact",
         "median",
         "min",
         "max",
     ]
     assert [m.name for m in METHODS.values()] == list(METHODS)
-    assert [n for n, m in METHODS.items() if m.labels] == ["nearest", "mode"]
+    assert [n for n, m in METHODS.items() if m.labels] == [
+        "nearest",
+        "mode",
+        "mode-exact",
+    ]
     assert [n for n, m in METHODS.items() if m.sample == "first"] == [
         "gaussian-stride",
         "nearest",

@@ -34,6 +34,7 @@ _HOMES = {
     "run_units": "shares",
     "update_pyramid": "extend",
     "verify_pyramid": "verify",
+    "write_labels": "labelling",
     "write_pyramid": "write",
 }
 
@@ -61,6 +62,7 @@ __all__ = [
     "run_units",
     "update_pyramid",
     "verify_pyramid",
+    "write_labels",
     "write_pyramid",
 ]
 
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from dask_pyramid.downsampling import downsample
     from dask_pyramid.extend import add_levels, append, update_pyramid
     from dask_pyramid.image import Image
+    from dask_pyramid.labelling import write_labels
     from dask_pyramid.methods import METHODS, Method
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.planning import plan_pyramid

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid import __version__, metadata, omero
+from dask_pyramid.idents import label_colours
 from dask_pyramid.provenance import KEY, LevelRecord, Provenance, Tally
 from dask_pyramid.sources.identity import public_source
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dask_pyramid.grey import Grey
     from dask_pyramid.image import Image
     from dask_pyramid.plan import PyramidPlan
+    from dask_pyramid.receipts import Books
 
 __all__ = ["WINDOW", "group_attributes", "method_record"]
 
@@ -24,12 +26,7 @@ WINDOW = (0.001, 0.999)
 
 
 def group_attributes(
-    image: Image,
-    plan: PyramidPlan,
-    codecs: Any,
-    *,
-    tallies: Sequence[Tally],
-    grey: Sequence[Grey],
+    image: Image, plan: PyramidPlan, codecs: Any, *, books: Books
 ) -> dict[str, Any]:
     """Return the attributes of a finished pyramid.
 
@@ -41,10 +38,8 @@ def group_attributes(
         Its levels.
     codecs : object
         Codecs as JSON values.
-    tallies : sequence of Tally
-        Stored objects of each level.
-    grey : sequence of Grey
-        Grey values of each channel of level 0.
+    books : Books
+        Stored objects of each level; grey values or ids of level 0.
 
     Returns
     -------
@@ -65,11 +60,11 @@ def group_attributes(
             name=image.name,
             type=plan.method.name,
             metadata=method_record(plan),
-            omero=_rendering(image, grey) if _is_coloured(image) else None,
-            image_label={} if image.labels else None,
+            omero=_rendering(image, books.grey) if _is_coloured(image) else None,
+            image_label=_image_label(image, books.ids) if image.labels else None,
         )
     )
-    record = _provenance(image, plan, codecs, tallies)
+    record = _provenance(image, plan, codecs, books.tallies)
     return {**attributes, KEY: record.to_json()}
 
 
@@ -90,6 +85,12 @@ def method_record(plan: PyramidPlan) -> dict[str, Any]:
             **({} if plan.nodata is None else plan.nodata.options),
         },
     }
+
+
+def _image_label(image: Image, ids: Sequence[int]) -> dict[str, Any]:
+    """Return what is said of ids; theirs are colours unless they come with some."""
+    colours = label_colours(ids)
+    return {**({"colors": colours} if colours else {}), **(image.image_label or {})}
 
 
 def _is_coloured(image: Image) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.existing import Existing, StoredLevel, kept, level_path
+from dask_pyramid.labelled import check_spacing
 from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.methods import Method, Sigma, find_method
 from dask_pyramid.planning import find_image_method, make_plan, spread_sigma
@@ -338,15 +339,7 @@ def _check_continues(old: Image, new: Image, position: int) -> None:
             f"image must have the extents of the pyramid but along "
             f"{old.axes[position]!r}, {old.shape!r}, got {new.shape!r}"
         )
-    for i, axis in enumerate(old.axes):
-        if new.unit[i] is None and new.scale[i] == 1:
-            continue  # it says nothing
-        same = abs(new.scale[i] - old.scale[i]) <= 1e-6 * old.scale[i]
-        if not same or new.unit[i] not in (old.unit[i], None):
-            raise ValueError(
-                f"image must have the spacing of the pyramid along {axis!r}, "
-                f"{old.scale[i]} {old.unit[i]}, got {new.scale[i]} {new.unit[i]}"
-            )
+    check_spacing(old, new, "image")
 
 
 def _joined(existing: Existing, image: Image, position: int) -> Image:

@@ -92,6 +92,8 @@ class Image:
     """Rendering metadata of the source (channel names, colours, windows)."""
     labels: bool = False
     """Whether the values are ids, which must not be averaged."""
+    image_label: Mapping[str, Any] | None = field(default=None, repr=False)
+    """What is said of ids beside their values: `colors`, `properties`, `source`."""
     origin: Mapping[str, Any] | None = field(default=None, repr=False)
     """`location` and `axes` by which another process opens it; None for an array."""
 

@@ -100,6 +100,7 @@ def describe(image: Image, plan: PyramidPlan, codecs: Any) -> StoredJob:
         "name": image.name,
         "labels": image.labels,
         "omero": image.omero,
+        "image_label": image.image_label,
         "axes": plan.axes,
         "unit": plan.unit,
         "dtype": plan.dtype,

@@ -300,6 +300,16 @@ _RECORDS = (
         description="most frequent value of the window, the smallest of equals",
     ),
     Method(
+        name="mode-exact",
+        kernel="mode",
+        sample="centre",
+        labels=True,
+        linear=False,
+        chain=False,
+        description="most frequent value of the whole window of level 0, the smallest "
+        "of equals",
+    ),
+    Method(
         name="median",
         kernel="median",
         sample="centre",

@@ -18,6 +18,7 @@ __all__ = [
     "extent",
     "extents",
     "factors",
+    "named",
     "nodata",
     "numbers",
     "region",
@@ -181,6 +182,26 @@ def numbers(text: str) -> Any:
     ({'z': 0.29, 'y': 0.26, 'x': 0.26}, (0.5,))
     """
     return by_axis(text, _number)
+
+
+def named(texts: Iterable[str]) -> dict[str, str] | None:
+    """Return paths by name; one without a name is called `labels`.
+
+    Examples
+    --------
+    >>> named(["nuclei=a.tif", "b.tif"])
+    {'nuclei': 'a.tif', 'labels': 'b.tif'}
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, place = text.partition("=")
+        # A URL or path may hold a "=" of its own.
+        plain = bool(equals) and not set(name) & set("/\\:?")
+        key, path = (name, place) if plain else ("labels", text)
+        if key in found:
+            raise ValueError(f"name {key!r} must be given once, got {text!r}")
+        found[key] = path
+    return found or None
 
 
 def region(text: str) -> Any:

@@ -6,10 +6,12 @@ One place for the checks of all verbs that write an image.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner, session
 from dask_pyramid.jobs import describe
+from dask_pyramid.labelled import dress_all
 from dask_pyramid.planning import plan_pyramid
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.graphs import graph_places
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dask_pyramid.image import Image
+    from dask_pyramid.plan import PyramidPlan
 
-__all__ = ["check_reach", "image_places", "make_order"]
+__all__ = ["check_reach", "image_places", "make_order", "order_of"]
 
 # "data types are restricted": what Neuroglancer 2.41 and viewers built on it refuse.
 _REFUSED = ("bool", "int64", "float16", "float64")
@@ -34,6 +37,7 @@ def make_order(
     *,
     reading: Mapping[str, Any],
     planning: Mapping[str, Any],
+    labels: Any = None,
     compressors: Any,
     mode: str,
     team: runner.Team,
@@ -43,7 +47,7 @@ def make_order(
 
     Parameters
     ----------
-    image, target, compressors, mode, storage_options
+    image, target, labels, compressors, mode, storage_options
         As for `dask_pyramid.write_pyramid`.
     reading : mapping
         Keyword arguments of `open_image`.
@@ -59,24 +63,56 @@ def make_order(
     """
     here, there = share_options(storage_options, image, target)
     opened = open_image(image, **reading, storage_options=here)
+    dressed = dress_all(labels, opened, target=target, storage_options=storage_options)
+    sources = [p for each in (opened, *dressed.values()) for p in image_places(each)]
     place = targets.open_target(
-        target, mode=mode, sources=image_places(opened), options=there
+        target, mode=mode, sources=sources, labels=tuple(dressed), options=there
     )
     if team.elsewhere:
         check_reach(place)
     plan = plan_pyramid(opened, crew=team.crew, **planning)
+    order = order_of(opened, plan, place, compressors=compressors, team=team)
+    return replace(order, labels=dressed)
+
+
+def order_of(
+    image: Image,
+    plan: PyramidPlan,
+    place: targets.Target,
+    *,
+    compressors: Any,
+    team: runner.Team,
+) -> session.Order:
+    """Return the order to write an image by a plan.
+
+    Parameters
+    ----------
+    image : Image
+        The source.
+    plan : PyramidPlan
+        Its plan.
+    place : Target
+        Where to.
+    compressors, team
+        As for `make_order`.
+
+    Warns
+    -----
+    UserWarning
+        If viewers refuse the data type.
+    """
     if plan.dtype in _REFUSED:
         warnings.warn(
             f"many viewers refuse {plan.dtype} (Neuroglancer among them); "
             "convert the image if it shall be looked at",
-            stacklevel=3,
+            stacklevel=4,
         )
     codecs = publication.codecs_json(plan, compressors)
-    job = describe(opened, plan, codecs)
+    job = describe(image, plan, codecs)
     if team.elsewhere:
-        opened = runner.portable(opened)
+        image = runner.portable(image)
     return session.Order(
-        image=opened, job=job, target=place, compressors=compressors, team=team
+        image=image, job=job, target=place, compressors=compressors, team=team
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from dask_pyramid import graph
 from dask_pyramid.methods import METHODS, Method
 from dask_pyramid.planning import plan_pyramid
 from dask_pyramid.sources import open_image
-from dask_pyramid.sources.stored import open_stored
+from dask_pyramid.sources.stored import open_stored, stored_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +45,20 @@ class Pyramid:
     """An image for each level, if the pyramid was opened."""
     location: str = ""
     """Where it is stored; empty if it is not."""
+    group: Any = field(default=None, repr=False)
+    """The zarr group, if the pyramid was opened."""
+
+    @cached_property
+    def labels(self) -> dict[str, Pyramid]:
+        """Its label images by name, as its `labels` group lists them."""
+        if self.group is None:
+            return {}
+        return {
+            name: replace(
+                open_pyramid(found), location=f"{self.location}/labels/{name}"
+            )
+            for name, found in stored_labels(self.group).items()
+        }
 
     @cached_property
     def levels(self) -> tuple[da.Array, ...]:
@@ -247,4 +261,5 @@ def open_pyramid(
         translation=tuple(level.translation for level in stored.levels),
         method=stored.method,
         location=stored.location,
+        group=stored.group,
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from dask_pyramid.geometry import ceil_div
 from dask_pyramid.grey import Grey
+from dask_pyramid.idents import Ids, merged
 from dask_pyramid.provenance import Tally
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class Receipt:
     """Grey values of level 0 by channel; empty if the unit does not make level 0."""
     channel: int = 0
     """Channel of the first entry of `grey`."""
+    ids: Ids = ()
+    """Ids in its part of level 0 of a label image, as far as they are counted."""
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -108,6 +111,7 @@ class Receipt:
             "written": [written.to_json() for written in self.written],
             "grey": [grey.to_json() for grey in self.grey],
             "channel": self.channel,
+            "ids": list(self.ids),
         }
 
     @classmethod
@@ -129,6 +133,7 @@ class Receipt:
                 written=tuple(map(Written.from_json, entry["written"])),
                 grey=tuple(map(Grey.from_json, entry["grey"])),
                 channel=int(entry["channel"]),
+                ids=tuple(map(int, entry["ids"])),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"not a receipt: {error!r}") from error
@@ -151,6 +156,8 @@ class Books:
         """Objects of each level."""
         self.grey = [Grey() for _ in range(_channels(plan))]
         """Grey values of level 0 by channel."""
+        self.ids: Ids = ()
+        """Ids of a label image, as far as they are counted."""
 
     def add(self, receipt: Receipt) -> None:
         """Count a receipt; one that is counted already changes nothing."""
@@ -166,6 +173,7 @@ class Books:
                     tally.add(index, size=size, crc32=crc)
         for i, grey in enumerate(receipt.grey):
             self.grey[receipt.channel + i].add(grey)
+        self.ids = merged(self.ids, receipt.ids)
 
     @property
     def complete(self) -> bool:

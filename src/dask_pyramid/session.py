@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner
@@ -35,6 +35,7 @@ __all__ = [
     "Execution",
     "Order",
     "check_complete",
+    "complete",
     "finish",
     "prepare",
     "run_share",
@@ -58,6 +59,8 @@ class Order:
     """As in zarr-python, or a name."""
     team: runner.Team
     """Who runs the units."""
+    labels: Mapping[str, Image] = field(default_factory=dict)
+    """Label images that are written after it, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,20 @@ def write(order: Order, execution: Execution) -> None:
         order = replace(order, job=job)
         _run(order, books, execution)
         _publish(order, books, lock)
+
+
+def complete(order: Order, execution: Execution) -> None:
+    """Write a pyramid, or check one that is complete and shall be kept.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `write` and `check_complete`.
+    """
+    if order.target.state == "complete" and order.target.mode == "a":
+        check_complete(order, execution)
+    else:
+        write(order, execution)
 
 
 def prepare(order: Order, *, break_lock: bool = False) -> None:
@@ -262,6 +279,7 @@ def _run(
         reader=order.image.reader,
         target=order.target,
         fingerprint=order.job.fingerprint,
+        labels=order.image.labels,
     )
     done = set(map(int, books.done.nonzero()[0]))
     if done:
@@ -306,8 +324,7 @@ def _publish(order: Order, books: Books, lock: Lock) -> None:
         order.image,
         plan,
         order.job.parameters["codecs"],
-        tallies=books.tallies,
-        grey=books.grey,
+        books=books,
     )
     kept = order.job.attributes
     publication.publish(order.target, plan, books, {**kept, **attributes})
@@ -346,13 +363,11 @@ def check_complete(order: Order, execution: Execution) -> None:
             f"mode 'a' must go on with a pyramid of dask-pyramid, got {target} of "
             "another tool; add_levels makes coarser levels, mode='w' replaces it"
         )
-    nothing = Books(job.plan)
     wanted = group_attributes(
         image,
         job.plan,
         job.parameters["codecs"],
-        tallies=nothing.tallies,
-        grey=nothing.grey,
+        books=Books(job.plan),
     )
     found = differences(_facts(attributes), _facts(wanted))
     if found:
@@ -374,7 +389,7 @@ def check_complete(order: Order, execution: Execution) -> None:
     if wanted[KEY]["source"]["kind"] == "array":
         warnings.warn(
             f"{target} is complete; whether it holds this array is not checked",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

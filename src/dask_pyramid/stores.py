@@ -19,6 +19,7 @@ __all__ = [
     "open_store",
     "place_of",
     "store_place",
+    "within",
 ]
 
 
@@ -120,11 +121,23 @@ def store_place(store: object) -> str:
     return f"store:{type(store).__name__}:{id(holder)}"
 
 
+def within(store: Any, path: str) -> Store:
+    """Return what lies below a path of a store as a store of its own."""
+    from zarr.storage import LocalStore
+
+    if isinstance(store, LocalStore):
+        return LocalStore(store.root / path, read_only=store.read_only)
+    from dask_pyramid.nested_store import NestedStore
+
+    return NestedStore(store, path)
+
+
 def lives_in_process(store: Any) -> bool:
     """Whether what a store object holds is out of reach for other processes."""
     from obstore.store import MemoryStore
     from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
+    store = getattr(store, "inner", store)  # of a part of a store
     if isinstance(store, ObjectStore):
         return isinstance(store.store, MemoryStore)
     return not isinstance(store, FsspecStore | LocalStore)

@@ -19,6 +19,7 @@ from dask_pyramid.chains import Chains
 from dask_pyramid.cost import ENCODE_BYTES
 from dask_pyramid.device import HOST
 from dask_pyramid.grey import Grey, lattice, measure
+from dask_pyramid.idents import Ids, found_ids, merged
 from dask_pyramid.image import DirectReader, Reader, Region
 from dask_pyramid.receipts import Receipt, Written
 from dask_pyramid.schedule import Move, stream
@@ -49,6 +50,8 @@ class Job:
     """Where the levels go."""
     fingerprint: str = ""
     """Which source, plan and codecs the receipts are for."""
+    labels: bool = False
+    """Whether the values are ids, which are gathered."""
 
 
 def run_unit(job: Job, unit: Unit, backend: Backend = HOST) -> Receipt:
@@ -94,6 +97,7 @@ def run_unit(job: Job, unit: Unit, backend: Backend = HOST) -> Receipt:
             written=tuple(run.written),
             grey=tuple(run.grey),
             channel=run.first_channel,
+            ids=run.ids,
         )
         check_current(job.target, job.fingerprint)
         put_receipt(job.target, receipt)
@@ -136,6 +140,7 @@ class _Run:
         )
         self.lanes = sweep.lanes(unit.index)
         self.written: list[Written] = []
+        self.ids: Ids = ()
         self._prepare_grey()
         reader = job.reader
         if sweep.stored:
@@ -158,7 +163,8 @@ class _Run:
             channels = self.owns[0][self.channel_axis]
         self.first_channel = channels[0]
         makes = level.level == 0 and level.written
-        self.grey = [Grey() for _ in range(*channels)] if makes else []
+        measures = makes and not self.job.labels
+        self.grey = [Grey() for _ in range(*channels)] if measures else []
         self.lattice = lattice(self.job.plan.levels[0].shape, axes)
 
     def run(self) -> int:
@@ -224,7 +230,10 @@ class _Run:
         return values.size
 
     def _measure(self, values: Array, region: Region) -> None:
-        """Take in the grey values of a part of level 0, channel by channel."""
+        """Take in ids or grey values of a part of level 0, these by channel."""
+        if self.job.labels:
+            self.ids = merged(self.ids, found_ids(values))
+            return
         for i, grey in enumerate(self.grey):
             at = list(region)
             part = [slice(None)] * len(region)

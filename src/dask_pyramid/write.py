@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner, session
+from dask_pyramid.labelling import write_dressed
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.orders import make_order
 from dask_pyramid.pyramid import Pyramid, stored_pyramid
@@ -25,6 +26,7 @@ def write_pyramid(
     image: Any,
     target: Any,
     *,
+    labels: Any = None,
     method: str | Method | None = None,
     sigma: float | Mapping[str, float] | Sequence[float] | None = None,
     nodata: float | None = None,
@@ -59,6 +61,9 @@ def write_pyramid(
     target : path, URL or zarr store
         Where to: a folder, an ``s3://``, ``gs://`` or ``az://`` URL, or a zarr store;
         must not lie in or around the source.
+    labels : image, or dict of these by name, optional
+        Label images or masks of the image, what `open_image` takes; written into its
+        `labels` group when it is complete, each as `write_labels` does by default.
     method : str or Method, optional
         ``"gaussian"``, ``"gaussian-stride"``, ``"mean"``, ``"nearest"``, ``"mode"``,
         ``"median"``, ``"min"`` or ``"max"``. By default ``"gaussian"``, and ``"mode"``
@@ -100,7 +105,8 @@ def write_pyramid(
         ``"w-"`` refuses a target that exists. ``"a"`` goes on with what an interrupted
         run of the same job has left, and does nothing if that is complete. ``"w"``
         replaces a pyramid: a folder once the new one is complete; on an object store
-        the old one goes first.
+        the old one goes first. It applies to `labels`, too; a pyramid that has other
+        label images than these is not replaced.
     client : distributed.Client or str, optional
         Who runs the units: a client, the address of a scheduler, or ``"threads"``,
         ``"processes"`` or ``"synchronous"``. By default the client that dask would use,
@@ -177,6 +183,7 @@ def write_pyramid(
                 "shards": shards,
                 "version": version,
             },
+            labels=labels,
             compressors=compressors,
             mode=mode,
             team=team,
@@ -185,8 +192,6 @@ def write_pyramid(
         execution = session.Execution(
             progress=progress, break_lock=break_lock, retries=retries
         )
-        if order.target.state == "complete" and mode == "a":
-            session.check_complete(order, execution)
-        else:
-            session.write(order, execution)
+        session.complete(order, execution)
+        write_dressed(order, execution)
     return stored_pyramid(order.target)

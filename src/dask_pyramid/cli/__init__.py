@@ -9,7 +9,6 @@ command runs, so that ``--help`` is quick.
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ import click
 import dask_pyramid as dp
 from dask_pyramid import options
 from dask_pyramid.cli.comparing import compare
+from dask_pyramid.cli.labelling import labels
 from dask_pyramid.cli.parameters import (
     BREAK_LOCK,
     COMPRESSOR,
@@ -29,6 +29,7 @@ from dask_pyramid.cli.parameters import (
     LEVELS,
     MACHINE,
     METHOD,
+    MODE,
     PROGRESS,
     READING,
     READING_NAMES,
@@ -41,6 +42,7 @@ from dask_pyramid.cli.parameters import (
     storage_options,
     with_options,
 )
+from dask_pyramid.cli.running import client_of
 from dask_pyramid.cli.telling import as_text, reported, stoppable
 
 if TYPE_CHECKING:
@@ -71,14 +73,14 @@ main.add_command(compare)
 @with_options(*READING, *LAYOUT, *COUNTING, *STORE, *SOURCE_STORE)
 @COMPRESSOR
 @click.option(
-    "--mode",
-    type=click.Choice(["w-", "a", "w"]),
-    default="w-",
-    show_default=True,
-    help="w- refuses a target that exists, a goes on with an interrupted run of the "
-    "same job, w replaces a pyramid.",
+    "--labels",
+    metavar="[NAME=]PATH",
+    multiple=True,
+    callback=parsed_by(options.named),
+    help="A label image or mask of IN, written into the labels group of OUT; may be "
+    "repeated with other names.  [default name: labels]",
 )
-@BREAK_LOCK
+@with_options(MODE, BREAK_LOCK)
 @with_options(*DEVICE, *RUNNING)
 @RETRIES
 @PROGRESS
@@ -104,7 +106,7 @@ def write(
     running = {name: given.pop(name) for name in RUNNING_NAMES}
     given["storage_options"] = storage_options(endpoint, anonymous)
     reading = storage_options(source_endpoint, source_anonymous)
-    with stoppable(target), reported(debug), _client(**running) as client:
+    with stoppable(target), reported(debug), client_of(**running) as client:
         image: Any = source
         if reading is not None:
             image = dp.open_image(source, storage_options=reading)
@@ -249,7 +251,7 @@ def _grow(
     with (
         stoppable(places[0], "give the same command again"),
         reported(debug),
-        _client(**running) as client,
+        client_of(**running) as client,
     ):
         click.echo(str(verb(*places, client=client, **given)))
 
@@ -329,21 +331,4 @@ def verify(
         sys.exit(_FAULTS)
 
 
-def _client(
-    *,
-    scheduler: str | None,
-    cluster: str | None,
-    cluster_options: dict[str, Any],
-    jobs: tuple[int, int] | None,
-    wait: float,
-) -> Any:
-    """Return a context that gives what `write_pyramid` takes as client."""
-    if cluster is None:
-        if cluster_options or jobs:
-            raise click.UsageError("--cluster-option and --jobs need --cluster")
-        return nullcontext(scheduler)
-    if scheduler is not None:
-        raise click.UsageError("--scheduler and --cluster exclude each other")
-    from dask_pyramid.clusters import start_cluster
-
-    return start_cluster(cluster, cluster_options, jobs=jobs, timeout=wait)
+main.add_command(labels)

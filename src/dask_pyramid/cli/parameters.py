@@ -22,6 +22,7 @@ __all__ = [
     "MACHINE",
     "METHOD",
     "METHODS",
+    "MODE",
     "PROGRESS",
     "READING",
     "READING_NAMES",
@@ -45,6 +46,7 @@ METHODS = (
     "mean",
     "nearest",
     "mode",
+    "mode-exact",
     "median",
     "min",
     "max",
@@ -242,6 +244,14 @@ COMPRESSOR = click.option(
     show_default=True,
     help="Codec: blosc is zstd level 3 with byte shuffle; with a checksum where the "
     "format has one.",
+)
+MODE = click.option(
+    "--mode",
+    type=click.Choice(["w-", "a", "w"]),
+    default="w-",
+    show_default=True,
+    help="w- refuses a target that exists, a goes on with an interrupted run of the "
+    "same job, w replaces a pyramid.",
 )
 BREAK_LOCK = click.option(
     "--break-lock",

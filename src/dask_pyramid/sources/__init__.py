@@ -108,6 +108,7 @@ def open_image(
         name=name or opened.name or "image",
         omero=opened.omero,
         labels=opened.labels,
+        image_label=opened.image_label,
         origin=_origin(source, given, storage_options),
     )
 
@@ -217,6 +218,7 @@ def _reopened(image: Image) -> Opened:
         name=image.name,
         omero=image.omero,
         labels=image.labels,
+        image_label=image.image_label,
     )
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "ArrayReader",
     "ExpandedReader",
     "JoinedReader",
+    "MaskReader",
     "TransposedReader",
     "join_graphs",
     "reader_to_dask",
@@ -189,6 +190,54 @@ class ExpandedReader:
         """Return the voxels of `region`."""
         inner = (*region[: self._axis], *region[self._axis + 1 :])
         return np.expand_dims(self._reader.read(inner), self._axis)
+
+
+class MaskReader:
+    """Read another reader of bools as 0 and 1 of uint8.
+
+    Parameters
+    ----------
+    reader : Reader
+        What is read.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def __repr__(self) -> str:
+        return f"MaskReader({self._reader!r})"
+
+    def __dask_tokenize__(self) -> object:
+        return type(self).__name__, self._reader
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent in voxels."""
+        return self._reader.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8."""
+        return np.dtype(np.uint8)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Extent in voxels of what is decoded together."""
+        return self._reader.chunks
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Real paths or URLs that are read."""
+        return self._reader.locations
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pixels lie in this process."""
+        return bool(getattr(self._reader, "in_memory", False))
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        """Return the voxels of `region`, as a view of the block that was read."""
+        return self._reader.read(region).view(np.uint8)
 
 
 class JoinedReader:

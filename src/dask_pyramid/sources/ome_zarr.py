@@ -141,7 +141,15 @@ def open_group_node(
         name=found.name or _stem(_place(group, location)),
         omero=found.omero,
         labels=found.image_label is not None and reader.dtype.kind in "iu",
+        image_label=_said_of_ids(found.image_label),
     )
+
+
+def _said_of_ids(found: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return what holds of the ids wherever they are: the source is a place."""
+    if found is None:
+        return None
+    return {key: value for key, value in found.items() if key != "source"}
 
 
 def _axes(found: Multiscales, axes: tuple[str, ...] | None) -> tuple[str, ...]:

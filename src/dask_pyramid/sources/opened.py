@@ -74,6 +74,8 @@ class Opened:
     """Rendering metadata, perhaps incomplete."""
     labels: bool = False
     """Whether the source says that its values are ids."""
+    image_label: Mapping[str, Any] | None = None
+    """What it says of them: colours, properties; not of which image they are."""
 
 
 class ProcessCache(Generic[T]):

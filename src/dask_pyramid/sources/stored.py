@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.axes import storage_permutation
 from dask_pyramid.image import Image, Reader
 from dask_pyramid.locations import is_url, local_path, public_url
-from dask_pyramid.metadata import parse_multiscales
+from dask_pyramid.metadata import check_path, parse_multiscales
 from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.arrays import TransposedReader
@@ -19,9 +20,9 @@ from dask_pyramid.store_options import StoreOptions, parse_options
 from dask_pyramid.stores import check_bucket, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import zarr
 
-__all__ = ["StoredPyramid", "open_stored"]
+__all__ = ["StoredPyramid", "open_stored", "stored_labels"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class StoredPyramid:
     """The `type` of the multiscales."""
     location: str
     """Path or URL; empty for a store object."""
+    group: zarr.Group
+    """The group of the image."""
 
 
 def open_stored(
@@ -98,5 +101,33 @@ def open_stored(
             )
         )
     return StoredPyramid(
-        levels=tuple(levels), method=found.type, location=place or str(group.store)
+        levels=tuple(levels),
+        method=found.type,
+        location=place or str(group.store),
+        group=group,
     )
+
+
+def stored_labels(group: zarr.Group) -> dict[str, zarr.Group]:
+    """Return the label images that an image lists, by name, and are there.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        The image.
+    """
+    import zarr
+
+    held = group.get("labels")
+    if not isinstance(held, zarr.Group):
+        return {}
+    attributes = held.attrs.asdict()
+    holder = attributes.get("ome", attributes)
+    listed = holder.get("labels") if isinstance(holder, Mapping) else None
+    found = {}
+    for name in listed if isinstance(listed, list) else []:
+        check_path(name)
+        node = held.get(name)
+        if isinstance(node, zarr.Group):
+            found[name] = node
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from dask_pyramid.metadata import parse_multiscales
@@ -19,14 +19,21 @@ JOB = f"{WORK}/job.json"
 _ROOT = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata", WORK, ".DS_Store")
 
 
-def _names(store: Any) -> set[str]:
-    """Return what lies at the root of a store."""
+def _names(store: Any, folder: str = "") -> set[str]:
+    """Return what lies in a folder of a store, by default at its root."""
     from zarr.core.sync import sync
 
     async def collect() -> set[str]:
-        return {name.rstrip("/").split("/")[0] async for name in store.list_dir("")}
+        return {name.rstrip("/").split("/")[0] async for name in store.list_dir(folder)}
 
     return set(sync(collect()))
+
+
+def _serves(name: str, labels: Collection[str]) -> bool:
+    """Whether a folder is one of the label images, or what a replacement has left."""
+    return name in labels or any(
+        name in (f".{label}.replacement", f".{label}.replaced") for label in labels
+    )
 
 
 def state_of(store: Any) -> str:
@@ -67,13 +74,25 @@ def read_attributes(store: Any) -> dict[str, Any]:
     return dict(attributes)
 
 
-def foreign_names(store: Any) -> set[str]:
-    """Return what lies in a pyramid beside its levels and metadata."""
+def foreign_names(store: Any, labels: Collection[str] = ()) -> set[str]:
+    """Return what lies in a pyramid beside its levels and metadata.
+
+    Parameters
+    ----------
+    store : zarr store
+        The pyramid.
+    labels : collection of str
+        Label images that go with it; `labels` is foreign if it holds any other.
+    """
     names = {
         name
         for name in _names(store) - set(_ROOT)
         if not name.endswith(".partial")  # zarr's, which a kill has left
     }
+    if labels and "labels" in names:
+        others = _names(store, "labels") - set(_ROOT)
+        if not {name for name in others if not _serves(name, labels)}:
+            names.discard("labels")
     attributes = read_attributes(store)
     if "multiscales" not in attributes and "ome" not in attributes:
         return {name for name in names if not name.isdigit()}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_counts",
     "codecs_json",
+    "consolidate_again",
     "create",
     "create_levels",
     "foreign_attributes",
@@ -206,13 +207,33 @@ def put_attributes(target: Target, attributes: Mapping[str, Any]) -> None:
     import zarr
 
     store = target.open()
-    consolidated = zarr.open_group(store, mode="r").metadata.consolidated_metadata
+    # Putting attributes leaves out what was consolidated.
+    consolidated = _is_consolidated(store)
     group = zarr.open_group(store, mode="r+", use_consolidated=False)
     group.attrs.put(dict(attributes))
-    if consolidated is not None:
-        with warnings.catch_warnings():  # "not part in the Zarr format 3", as it was
-            warnings.simplefilter("ignore")
-            zarr.consolidate_metadata(store)
+    if consolidated:
+        _consolidate(store)
+
+
+def consolidate_again(store: Any) -> None:
+    """Make the metadata of a group anew that were consolidated; else do nothing."""
+    if _is_consolidated(store):
+        _consolidate(store)
+
+
+def _is_consolidated(store: Any) -> bool:
+    import zarr
+
+    group = zarr.open_group(store, mode="r")
+    return group.metadata.consolidated_metadata is not None
+
+
+def _consolidate(store: Any) -> None:
+    import zarr
+
+    with warnings.catch_warnings():  # "not part in the Zarr format 3", as it was
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(store)
 
 
 def foreign_attributes(target: Target) -> dict[str, Any]:
@@ -309,6 +330,9 @@ def publish(
     check_counts(
         target, plan, wanted, way="nothing is published, mode='a' makes what is missing"
     )
+    if target.replaces and target.labels:
+        # They go with the old image, and before the new one takes its place.
+        shutil.rmtree(Path(target.location, "labels"), ignore_errors=True)
     group = zarr.open_group(target.open(), mode="r+")
     group.attrs.put({**foreign_attributes(target), **attributes})
     clear_work(target)

@@ -18,6 +18,7 @@ from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources.opened import ProcessCache
 from dask_pyramid.sources.zarr_arrays import ZarrReader
 from dask_pyramid.store import objects
+from dask_pyramid.store.apart import refuse_sources
 from dask_pyramid.store.contents import foreign_names, read_attributes, state_of
 from dask_pyramid.store.locks import refuse_locked
 from dask_pyramid.store.replacement import beside, settle
@@ -35,6 +36,7 @@ __all__ = [
     "open_existing",
     "open_group",
     "open_target",
+    "refuse_links",
     "release",
     "reopened",
 ]
@@ -64,6 +66,8 @@ class Target:
     """Whether a local pyramid of this name is replaced when the new one is complete."""
     mode: str = "w-"
     """What `open_target` was asked for."""
+    labels: tuple[str, ...] = ()
+    """Label images that are replaced with the pyramid."""
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Which writing of the target this is: what a process keeps open of one run, whose
     folders may be gone, must not serve another."""
@@ -131,6 +135,7 @@ def open_target(
     *,
     mode: str,
     sources: Sequence[str] = (),
+    labels: tuple[str, ...] = (),
     options: StoreOptions | None = None,
 ) -> Target:
     """Check where a pyramid shall go; nothing is written.
@@ -144,6 +149,8 @@ def open_target(
         ``"w"`` replaces a pyramid.
     sources : sequence of str
         Paths and URLs that the source reads.
+    labels : tuple of str
+        Label images that are replaced with the pyramid.
     options : StoreOptions, optional
         How to open a URL.
 
@@ -165,25 +172,31 @@ def open_target(
     """
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
-    found = _opened(target, mode, sources=sources, options=options)
-    return replace(found, mode=mode)
+    wanted = Target(location="", mode=mode, labels=labels)
+    return _opened(target, wanted, sources=sources, options=options)
 
 
 def _opened(
-    target: Any, mode: str, *, sources: Sequence[str], options: StoreOptions | None
+    target: Any,
+    wanted: Target,
+    *,
+    sources: Sequence[str],
+    options: StoreOptions | None,
 ) -> Target:
+    """Return `wanted` with its place and what is there."""
     if not isinstance(target, str | os.PathLike):
-        return _open_store_object(target, mode, sources)
+        return _open_store_object(target, wanted, sources)
     text = local_path(os.fspath(target))
     if not text:
         raise ValueError("target must be a path or URL, got an empty text")
     if is_url(text):
         options = options or StoreOptions()
-        _check_apart(address_of(text, options), sources)
-        return _open_url(text.rstrip("/"), mode, options)
+        refuse_sources(address_of(text, options), sources)
+        url = text.rstrip("/")
+        return _open_url(replace(wanted, location=url, options=options))
     location = os.path.realpath(text)
-    _check_apart(location, sources)
-    return _open_folder(Path(location), mode)
+    refuse_sources(location, sources)
+    return _open_folder(replace(wanted, location=location))
 
 
 def open_existing(
@@ -252,12 +265,12 @@ def _existing_place(
     text = local_path(os.fspath(target))
     if is_url(text):
         _refuse_web(text)
-        _check_apart(address_of(text, options), sources)
+        refuse_sources(address_of(text, options), sources)
         return Target(location=text.rstrip("/"), options=options)
     location = os.path.realpath(text)
-    _check_apart(location, sources)
+    refuse_sources(location, sources)
     settle(Path(location))
-    _refuse_links(Path(location))
+    refuse_links(Path(location))
     return Target(location=location)
 
 
@@ -270,8 +283,8 @@ def reopened(target: Target) -> Target:
         If another process has written it since it was opened.
     """
     place = target.store if target.store is not None else target.location
-    found = _opened(place, target.mode, sources=(), options=target.options)
-    again = replace(found, mode=target.mode, run=target.run)
+    wanted = replace(target, location="", store=None, state="empty", replaces=False)
+    again = _opened(place, wanted, sources=(), options=target.options)
     if again != target:
         raise OSError(
             f"target must stay as it is while a run begins, got {target}, which was "
@@ -281,37 +294,8 @@ def reopened(target: Target) -> Target:
     return target
 
 
-def _check_apart(target: str, sources: Sequence[str]) -> None:
-    for source in map(_whole_image, sources):
-        here, there = target.rstrip("/") + "/", source.rstrip("/") + "/"
-        if here == there:
-            raise ValueError(
-                f"target must not be the source, got {target!r} for both; "
-                "a source is never modified"
-            )
-        if here.startswith(there) or there.startswith(here):
-            inside, outside = (
-                (target, source) if len(here) > len(there) else (source, target)
-            )
-            raise ValueError(
-                f"target and source must lie apart, got {inside!r} inside {outside!r}; "
-                "a source is never modified"
-            )
-
-
-def _whole_image(source: str) -> str:
-    """Return the OME-Zarr image that a local array is a level of, else the array."""
-    if is_url(source):
-        return source
-    folder = Path(source).parent
-    while (folder / "zarr.json").exists() or (folder / ".zgroup").exists():
-        if state_of(open_store(str(folder))) in ("complete", "unfinished"):
-            return str(folder)
-        folder = folder.parent
-    return source
-
-
-def _open_folder(path: Path, mode: str) -> Target:
+def _open_folder(wanted: Target) -> Target:
+    path, mode = Path(wanted.location), wanted.mode
     parent = path.parent
     while not parent.exists():
         parent = parent.parent
@@ -322,8 +306,8 @@ def _open_folder(path: Path, mode: str) -> Target:
         raise FileExistsError(
             f"target must be a new place or a pyramid, got {str(path)!r}, a file"
         )
-    _refuse_links(path)
-    target = _found(Target(location=str(path)), mode, open_store(str(path)))
+    refuse_links(path)
+    target = _found(wanted, open_store(str(path)))
     if target.state == "complete" and beside(target.location, "replacement").exists():
         # An interrupted replacement: "w" starts it again, "a" goes on with it.
         target = replace(target, replaces=True)
@@ -332,7 +316,7 @@ def _open_folder(path: Path, mode: str) -> Target:
     return replace(target, replaces=mode == "w" and target.state == "complete")
 
 
-def _refuse_links(path: Path) -> None:
+def refuse_links(path: Path) -> None:
     """Refuse what would lead a writer out of the target."""
     if not path.exists():
         return
@@ -344,10 +328,10 @@ def _refuse_links(path: Path) -> None:
             )
 
 
-def _open_url(url: str, mode: str, options: StoreOptions) -> Target:
-    _refuse_web(url)
-    store = open_store(url, options=options, hurried=True)
-    return _found(Target(location=url, options=options), mode, store)
+def _open_url(wanted: Target) -> Target:
+    _refuse_web(wanted.location)
+    store = open_store(wanted.location, options=wanted.options, hurried=True)
+    return _found(wanted, store)
 
 
 def _refuse_web(url: str) -> None:
@@ -358,12 +342,12 @@ def _refuse_web(url: str) -> None:
         )
 
 
-def _open_store_object(store: Any, mode: str, sources: Sequence[str]) -> Target:
+def _open_store_object(store: Any, wanted: Target, sources: Sequence[str]) -> Target:
     from zarr.storage import LocalStore
 
     if isinstance(store, LocalStore):
-        return _opened(str(store.root), mode, sources=sources, options=None)
-    return _found(_store_object(store, sources), mode, store)
+        return _opened(str(store.root), wanted, sources=sources, options=None)
+    return _found(replace(wanted, store=_store_object(store, sources).store), store)
 
 
 def _store_object(store: Any, sources: Sequence[str]) -> Target:
@@ -389,9 +373,9 @@ def _store_object(store: Any, sources: Sequence[str]) -> Target:
     return Target(location="", store=store)
 
 
-def _found(target: Target, mode: str, store: Any) -> Target:
-    """Return the target with what is there; refuse what the mode does not allow for."""
-    state = state_of(store)
+def _found(target: Target, store: Any) -> Target:
+    """Return the target with what is there; refuse what its mode does not allow for."""
+    state, mode = state_of(store), target.mode
     if state == "empty":
         return target
     if state == "foreign":
@@ -408,7 +392,7 @@ def _found(target: Target, mode: str, store: Any) -> Target:
                 "starts again"
             )
         raise FileExistsError(f"target must not exist, got {str(target)!r}; {way}")
-    others = sorted(foreign_names(store)) if mode == "w" else []
+    others = sorted(foreign_names(store, target.labels)) if mode == "w" else []
     if others:
         raise FileExistsError(
             f"target must hold nothing but a pyramid to be replaced, got "

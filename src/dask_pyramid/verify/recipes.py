@@ -124,7 +124,8 @@ def _mean(block: Any, steps: Sequence[int], variant: str) -> Any:
 _MEAN, _NEAREST = METHODS["mean"], METHODS["nearest"]
 
 RECIPES: tuple[Recipe, ...] = (
-    *(Recipe(name=name, method=method) for name, method in METHODS.items()),
+    # Parents are tried, too: a method that is not chained is one that is, from level 0.
+    *(Recipe(name=m.name, method=m) for m in METHODS.values() if m.chain),
     Recipe(name="mean, truncated", method=_MEAN, variant="truncated"),
     Recipe(name="mean, rounded half up", method=_MEAN, variant="half-up"),
     Recipe(name="mean, zeros beyond the border", method=_MEAN, variant="zero-padded"),

@@ -1,0 +1,82 @@
+"""The command `labels`: write a label image into the group of its image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+import dask_pyramid as dp
+from dask_pyramid import options
+from dask_pyramid.cli.parameters import (
+    BREAK_LOCK,
+    COMPRESSOR,
+    DEBUG,
+    DEVICE,
+    LAYOUT,
+    MACHINE,
+    MODE,
+    PROGRESS,
+    RETRIES,
+    RUNNING,
+    RUNNING_NAMES,
+    STORE,
+    parsed_by,
+    storage_options,
+    with_options,
+)
+from dask_pyramid.cli.running import client_of
+from dask_pyramid.cli.telling import reported, stoppable
+
+__all__ = ["labels"]
+
+# Chunks and shards.
+_LAYOUT = LAYOUT[3:5]
+
+
+@click.command(epilog="Example: dask-pyramid labels a.ome.zarr nuclei_label.tif --name "
+               "nuclei")  # fmt: skip
+@click.argument("store", metavar="STORE")
+@click.argument("source", metavar="IN")
+@click.option(
+    "--name",
+    default="labels",
+    show_default=True,
+    help="Name of the label image in the group.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["mode", "mode-exact", "nearest"]),
+    default="mode",
+    show_default=True,
+    help="How ids are reduced: the most frequent one of a window of the level below, "
+    "or of the whole window of level 0, or the first one.",
+)
+@click.option(
+    "--ignore",
+    metavar="ID",
+    callback=parsed_by(options.nodata),
+    help="An id that wins only where there is no other, such as 0, the background.",
+)
+@click.option("--axes", metavar="AXES", help="Names of the dimensions of IN.")
+@with_options(*_LAYOUT, COMPRESSOR, MODE, *MACHINE, *STORE, BREAK_LOCK)
+@with_options(*DEVICE, *RUNNING, RETRIES, PROGRESS, DEBUG)
+def labels(
+    store: str,
+    source: str,
+    *,
+    debug: bool,
+    endpoint: str | None,
+    anonymous: bool,
+    **given: Any,
+) -> None:
+    """Write the label image or mask IN into the labels group of the image in STORE.
+
+    STORE is an OME-Zarr image, by whatever tool; IN is what write takes, of integers or
+    bools, with the extents of the image. It gets the levels and the spacing of the
+    image, which is not touched.
+    """
+    running = {name: given.pop(name) for name in RUNNING_NAMES}
+    given["storage_options"] = storage_options(endpoint, anonymous)
+    with stoppable(store), reported(debug), client_of(**running) as client:
+        click.echo(str(dp.write_labels(store, source, client=client, **given)))

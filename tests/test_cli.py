@@ -143,13 +143,14 @@ def test_every_option_reaches_python(monkeypatch):
         *("--workers", "3", "--no-progress", "--break-lock"),
         *("--device", "auto", "--gpu-memory-limit", "1GiB"),
         *("--endpoint", "http://host:80", "--anonymous"),
-        *("--nodata", "18446744073709551615", "--skip-nan"),
+        *("--nodata", "18446744073709551615", "--skip-nan", "--mask", "m"),
         *("--labels", "cells=a=1.tif", "--labels", "/b=2.tif"),
     )
     assert result.stdout == "done\n"
     assert found == {
         "labels": {"cells": "a=1.tif", "labels": "/b=2.tif"},
         "nodata": 2**64 - 1,
+        "mask": "m",
         "skip_nan": True,
         "source": "in",
         "target": "out",
@@ -184,7 +185,7 @@ def test_defaults_are_those_of_python(monkeypatch):
     assert run("write", "in", "out").exit_code == 0
     expected = dict.fromkeys(
         "axes scale translation unit name method sigma chunks shards memory_limit "
-        "workers progress client storage_options nodata labels".split()
+        "workers progress client storage_options nodata mask labels".split()
     )
     expected |= {"scale_factors": "auto", "compressors": "blosc"}
     assert found == expected | {

@@ -185,7 +185,8 @@ def test_defaults_are_those_of_python(monkeypatch):
     assert run("write", "in", "out").exit_code == 0
     expected = dict.fromkeys(
         "axes scale translation unit name method sigma chunks shards memory_limit "
-        "workers progress client storage_options nodata mask labels".split()
+        "gpu_memory_limit workers progress client storage_options nodata mask "
+        "labels".split()
     )
     expected |= {"scale_factors": "auto", "compressors": "blosc"}
     assert found == expected | {
@@ -194,6 +195,7 @@ def test_defaults_are_those_of_python(monkeypatch):
         "retries": 2,
         "break_lock": False,
         "skip_nan": False,
+        "device": "cpu",
     }
 
 

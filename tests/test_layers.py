@@ -17,7 +17,8 @@ ORDER = """
     nested_store stores
     geometry nodata methods sampling layout schedule passes superblocks
     crew offers rolling tiles holdings
-    kernels.generic kernels.masked kernels.compiled kernels.compiled_masked
+    kernels.generic kernels.launching kernels.fused_filters kernels.fused
+    kernels.masked kernels.compiled kernels.compiled_masked
     kernels.interpolation kernels.compiled_interpolation kernels
     cost strategy levels windows offload image metadata
     amended provenance graph

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dask_pyramid import superblocks
 from dask_pyramid.cost import Budget
 from dask_pyramid.crew import Crew, Share, of_threads
-from dask_pyramid.device import is_on_gpu
+from dask_pyramid.device import on_gpu
 from dask_pyramid.image import Image, reads_directly, working_bytes
 from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.limits import RUNTIME_BYTES
@@ -219,7 +219,7 @@ def make_plan(
         processes=share.processes,
         per_process=share.per_process,
         memory_limit=crew.memory_limit,
-        source_on_gpu=image.graph is not None and is_on_gpu(image.graph._meta),
+        source_on_gpu=image.graph is not None and on_gpu(image.graph._meta),
     ).offered(crew.offer)
 
 

@@ -16,27 +16,28 @@ ORDER = """
     locations clouds store_options credentials store_errors clients object_store
     nested_store stores
     geometry nodata methods sampling layout schedule passes superblocks
-    crew rolling tiles
-    kernels.generic kernels.masked kernels.compiled kernels.compiled_masked
+    crew offers rolling tiles holdings
+    kernels.generic kernels.launching kernels.fused_filters kernels.fused
+    kernels.masked kernels.compiled kernels.compiled_masked
     kernels.interpolation kernels.compiled_interpolation kernels
-    cost strategy levels windows image metadata
+    cost strategy levels windows offload image metadata
     amended provenance graph
     sources.opened sources.arrays sources.resampled sources.blocks
     sources.zarr_arrays sources.graphs sources.ome_zarr
-    sources.tiff_metadata sources.tiff sources.planes sources sources.stored
+    sources.tiff_metadata sources.tiff sources.planes sources sources.stored masks
     existing sources.identity compression plan planning labelled growth journal grey
     idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
     store.apart store.targets store.ledger
-    store.publication store.labels store chains units
+    store.publication store.labels store coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
     progress report info canvas figure
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
-    verify.recipes verify.content verify.engine verify.geometry verify.arrays
-    verify.omero verify.labels verify.leftovers verify.objects verify.plausible
-    verify.making verify.part verify.diagnosis verify.pixels verify
+    verify.recipes verify.doubt verify.content verify.engine verify.geometry
+    verify.arrays verify.omero verify.labels verify.leftovers verify.objects
+    verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
     session accounts intents growing pyramid orders labelling write shares extend
     clusters stopping
@@ -143,6 +144,7 @@ WITHOUT_NUMPY = {
     "crew",
     "drawing",
     "geometry",
+    "holdings",
     "layout",
     "levels",
     "limits",
@@ -156,6 +158,8 @@ WITHOUT_NUMPY = {
     "stores",
     "metadata",
     "multiscales",
+    "offers",
+    "offload",
     "options",
     "passes",
     "schedule",

@@ -139,6 +139,11 @@ def _stored_method(
     existing: Existing, method: str | Method | None, sigma: Sigma
 ) -> tuple[Method, Sigma]:
     """Return the method that further voxels must be made by."""
+    if existing.nodata is not None and existing.nodata.masked:
+        raise ValueError(
+            "a pyramid that grows must have been made without a mask, got one that was "
+            "made with one, which is not stored; write it anew with write_pyramid"
+        )
     image = existing.image
     if len(existing.levels) == 1:
         # No level shows it: what is asked for, else what the metadata say.

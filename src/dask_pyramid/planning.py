@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import superblocks
 from dask_pyramid.cost import Budget
 from dask_pyramid.crew import Crew, Share, of_threads
+from dask_pyramid.device import on_gpu
 from dask_pyramid.image import Image, reads_directly, working_bytes
 from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.limits import RUNTIME_BYTES
+from dask_pyramid.masks import open_mask
 from dask_pyramid.metadata import VERSIONS
 from dask_pyramid.methods import Method, Reduction, Sigma, find_method
 from dask_pyramid.nodata import Nodata
+from dask_pyramid.offers import anywhere
 from dask_pyramid.plan import PyramidPlan
 from dask_pyramid.sources import open_image
 from dask_pyramid.strategy import Terms, choose_passes
@@ -35,12 +39,15 @@ def plan_pyramid(
     sigma: Sigma = None,
     nodata: float | None = None,
     skip_nan: bool = False,
+    mask: Any = None,
     scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
     chunks: Any = None,
     shards: Any = None,
     version: str = "0.5",
     memory_limit: int | str | None = None,
     workers: int | None = None,
+    device: str = "cpu",
+    gpu_memory_limit: int | str | None = None,
     crew: Crew | None = None,
 ) -> PyramidPlan:
     """Plan a pyramid; nothing is read.
@@ -61,6 +68,11 @@ def plan_pyramid(
         there are none. NaN is the same as `skip_nan`.
     skip_nan : bool
         Whether NaN does not count; by default a NaN makes NaN of all that it reaches.
+    mask : path, URL, array or Image, optional
+        What `open_image` takes, of the spatial extents of level 0, without t and c or
+        with them. What is not under it (zero) does not count and is not written: it is
+        `nodata`, NaN with `skip_nan`, or 0. A voxel of a level is under the mask if a
+        voxel of its window is.
     scale_factors : "auto" or sequence of int or dict by axis
         Factors from level 0, increasing. ``"auto"`` halves the axes whose spacing is at
         most sqrt(2) times the finest, until the spatial part fits into one chunk.
@@ -74,8 +86,14 @@ def plan_pyramid(
         Bytes that the process may use (``"2 GiB"``); by default half of the machine's.
     workers : int, optional
         Units that run at a time; by default the number of cores.
+    device : {"cpu", "gpu", "auto"}
+        Where levels are made; as for `write_pyramid`.
+    gpu_memory_limit : int or str, optional
+        Bytes of each GPU that may be used; by default half of what it has. If it is
+        given to plan for ``"gpu"``, none needs to be here.
     crew : Crew, optional
-        Processes that run the units, in place of `memory_limit` and `workers`.
+        Processes that run the units, in place of `memory_limit`, `workers`, `device`
+        and `gpu_memory_limit`.
 
     Returns
     -------
@@ -85,7 +103,8 @@ def plan_pyramid(
     Raises
     ------
     ValueError
-        If an argument breaks a rule, or not even one unit fits into `memory_limit`.
+        If an argument breaks a rule, there is no GPU to ask for its memory, or not even
+        one unit fits into `memory_limit` or `gpu_memory_limit`.
 
     Notes
     -----
@@ -102,7 +121,14 @@ def plan_pyramid(
     record = find_image_method(image, method)
     _check_version(version, shards)
     if crew is None:
-        crew = of_threads(workers, memory_limit)
+        offer = anywhere(device, gpu_memory_limit)
+        crew = replace(of_threads(workers, memory_limit), offer=offer)
+    elif device != "cpu" or gpu_memory_limit is not None:
+        raise ValueError(
+            f"device must be given to those who run the units, got {device!r} for a "
+            "plan that is only stored; run_units and finish_pyramid take it"
+        )
+    opened_mask = open_mask(mask, axes=image.axes, shape=image.shape)
     levels = make_levels(
         image,
         record,
@@ -115,7 +141,10 @@ def plan_pyramid(
         levels,
         method=record,
         sigma=sigma,
-        nodata=Nodata.parse(nodata, skip_nan, image.dtype),
+        nodata=Nodata.parse(
+            nodata, skip_nan, image.dtype, masked=opened_mask is not None
+        ),
+        mask_memory=0 if opened_mask is None else opened_mask.memory,
         version=version,
         crew=crew,
     )
@@ -130,6 +159,7 @@ def make_plan(
     version: str,
     crew: Crew,
     nodata: Nodata | None = None,
+    mask_memory: int = 0,
     parts: Sequence[Part] | None = None,
 ) -> PyramidPlan:
     """Return the plan of levels that are known.
@@ -146,6 +176,8 @@ def make_plan(
         As for `plan_pyramid`.
     nodata : Nodata, optional
         Voxels that do not count.
+    mask_memory : int
+        Bytes that reading a mask takes.
     parts : sequence of Part, optional
         What of each level is to be written, whole objects; by default all.
 
@@ -164,7 +196,9 @@ def make_plan(
         method.reduction(level.steps, axes=image.axes, sigma=sigmas, ignore=nodata)
         for level in levels
     ]
-    passes, share = _fitting(image, levels, reductions, crew=crew, parts=parts)
+    passes, share = _fitting(
+        image, levels, reductions, crew=crew, parts=parts, mask_memory=mask_memory
+    )
     return PyramidPlan(
         axes=image.axes,
         unit=image.unit,
@@ -172,6 +206,7 @@ def make_plan(
         method=method,
         sigma=sigmas,
         nodata=nodata,
+        mask_memory=mask_memory,
         version=version,
         levels=levels,
         passes=passes,
@@ -184,7 +219,8 @@ def make_plan(
         processes=share.processes,
         per_process=share.per_process,
         memory_limit=crew.memory_limit,
-    )
+        source_on_gpu=image.graph is not None and on_gpu(image.graph._meta),
+    ).offered(crew.offer)
 
 
 def find_image_method(image: Image, method: str | Method | None) -> Method:
@@ -240,6 +276,7 @@ def _fitting(
     *,
     crew: Crew,
     parts: Sequence[Part] | None,
+    mask_memory: int,
 ) -> tuple[tuple[Pass, ...], Share]:
     """Return passes that fit, for as many units at a time as there is memory for."""
     for share in crew.shares:
@@ -252,6 +289,7 @@ def _fitting(
                 direct=reads_directly(image),
                 working=working_bytes(image),
                 read_once=image.reader is None,
+                mask=mask_memory,
             ),
             stream_axis=image.stream_axis,
             parts=parts,

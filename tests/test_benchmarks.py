@@ -24,6 +24,7 @@ WITH_FOLDER = {"write", "memory", "first_use", "cluster", "kills", "resample"}
         "first_use",
         "cluster",
         "kills",
+        "practice",
         "resample",
     ],
 )

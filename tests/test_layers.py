@@ -17,11 +17,11 @@ ORDER = """
     nested_store stores
     geometry factors options filters nodata sampling methods
     layout schedule passes superblocks
-    crew rolling tiles
+    crew offers rolling tiles holdings
     kernels.generic kernels.launching kernels.fused_filters kernels.fused
     kernels.masked kernels.compiled kernels.compiled_masked
     kernels.interpolation kernels.compiled_interpolation kernels
-    cost strategy levels windows image metadata
+    cost strategy levels windows offload image metadata
     amended provenance graph
     sources.opened sources.arrays sources.resampled sources.blocks
     sources.zarr_arrays sources.graphs sources.ome_zarr
@@ -146,6 +146,7 @@ WITHOUT_NUMPY = {
     "drawing",
     "factors",
     "geometry",
+    "holdings",
     "layout",
     "levels",
     "limits",
@@ -159,6 +160,8 @@ WITHOUT_NUMPY = {
     "stores",
     "metadata",
     "multiscales",
+    "offers",
+    "offload",
     "options",
     "passes",
     "schedule",

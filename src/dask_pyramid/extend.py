@@ -51,6 +51,8 @@ def add_levels(
     shards: Any = None,
     compressors: Any = None,
     memory_limit: int | str | None = None,
+    device: str = "cpu",
+    gpu_memory_limit: int | str | None = None,
     replace: bool = False,
     client: Any = None,
     workers: int | None = None,
@@ -78,7 +80,9 @@ def add_levels(
         huge, and shards if level 0 has them.
     compressors : object
         As for `write_pyramid`.
-    memory_limit, client, workers, progress, break_lock, retries, storage_options
+    memory_limit, device, gpu_memory_limit, client, workers, progress, break_lock
+        As for `write_pyramid`.
+    retries, storage_options
         As for `write_pyramid`.
     replace : bool
         Whether to remove all levels but level 0 and make them anew. Readers see level 0
@@ -122,7 +126,13 @@ def add_levels(
     tune_malloc()
     options = share_options(storage_options, None, store)[1]
     execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
-    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+    with runner.connect(
+        client,
+        workers=workers,
+        memory_limit=memory_limit,
+        device=device,
+        gpu_memory_limit=gpu_memory_limit,
+    ) as team:
         target = _reached(store, options, team)
         site = look(
             target,
@@ -180,6 +190,8 @@ def update_pyramid(
     method: str | Method | None = None,
     sigma: Sigma = None,
     memory_limit: int | str | None = None,
+    device: str = "cpu",
+    gpu_memory_limit: int | str | None = None,
     client: Any = None,
     workers: int | None = None,
     progress: bool | runner.ProgressCallback | None = None,
@@ -197,7 +209,9 @@ def update_pyramid(
         Where, in voxels of level 0; an axis that a dict does not name is taken whole.
     method, sigma
         How the levels were made; by default what the metadata say.
-    memory_limit, client, workers, progress, break_lock, retries, storage_options
+    memory_limit, device, gpu_memory_limit, client, workers, progress, break_lock
+        As for `write_pyramid`.
+    retries, storage_options
         As for `write_pyramid`.
 
     Returns
@@ -236,7 +250,13 @@ def update_pyramid(
     tune_malloc()
     options = share_options(storage_options, None, store)[1]
     execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
-    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+    with runner.connect(
+        client,
+        workers=workers,
+        memory_limit=memory_limit,
+        device=device,
+        gpu_memory_limit=gpu_memory_limit,
+    ) as team:
         target = _reached(store, options, team)
         site = look(target)
         site.check("update_pyramid")
@@ -266,6 +286,8 @@ def append(
     method: str | Method | None = None,
     sigma: Sigma = None,
     memory_limit: int | str | None = None,
+    device: str = "cpu",
+    gpu_memory_limit: int | str | None = None,
     client: Any = None,
     workers: int | None = None,
     progress: bool | runner.ProgressCallback | None = None,
@@ -289,7 +311,9 @@ def append(
         Names of the image's dimensions; an array has those of the pyramid.
     method, sigma
         How the levels were made; by default what the metadata say.
-    memory_limit, client, workers, progress, break_lock, retries, storage_options
+    memory_limit, device, gpu_memory_limit, client, workers, progress, break_lock
+        As for `write_pyramid`.
+    retries, storage_options
         As for `write_pyramid`.
 
     Returns
@@ -327,7 +351,13 @@ def append(
     tune_malloc()
     here, there = share_options(storage_options, image, store)
     execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
-    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+    with runner.connect(
+        client,
+        workers=workers,
+        memory_limit=memory_limit,
+        device=device,
+        gpu_memory_limit=gpu_memory_limit,
+    ) as team:
         site = look(_reached(store, there, team))
         site.check("append")
         opened = _continuation(image, axes, site.existing, options=here)

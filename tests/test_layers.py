@@ -38,8 +38,8 @@ ORDER = """
     verify.omero verify.labels verify.leftovers verify.objects verify.plausible
     verify.making verify.part verify.diagnosis verify.pixels verify
     downsampling charts comparison probes contenders comparing
-    session accounts intents growing pyramid orders labelling write shares extend
-    clusters stopping
+    sameness session accounts intents growing pyramid regions orders labelling
+    write shares extend clusters stopping
     cli.parameters cli.telling cli.running cli.comparing cli.labelling cli cli.__main__
 """.split()
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dask_pyramid.passes import Part
     from dask_pyramid.plan import PyramidPlan
 
-__all__ = ["plan_appended", "plan_levels", "plan_updated"]
+__all__ = ["plan_appended", "plan_levels", "plan_rewritten", "plan_updated"]
 
 # The chunks of level 0 are kept for further levels if they hold at most this.
 _CHUNK_BYTES = 2**23
@@ -207,6 +207,46 @@ def plan_updated(
         nodata=existing.nodata,
         crew=crew,
         parts=[nothing(levels[0]), *parts[1:]],
+    )
+
+
+def plan_rewritten(
+    existing: Existing, image: Image, region: Part, *, crew: Crew
+) -> PyramidPlan:
+    """Plan the objects of level 0 that meet a region, and what depends on them.
+
+    Parameters
+    ----------
+    existing : Existing
+        What is stored, made here.
+    image : Image
+        The source.
+    region : Part
+        From `windows.parse_region`.
+    crew : Crew
+        What runs the units.
+    """
+    record, sigmas = _stored_method(existing, None, None)
+    levels = existing.as_levels(record)
+    # An object is written whole: all of it may be other than before.
+    parts = _dependent(
+        image,
+        levels,
+        method=record,
+        sigma=sigmas,
+        region=whole_objects(region, levels[0]),
+    )
+    return make_plan(
+        image,
+        levels,
+        method=record,
+        sigma=sigmas,
+        version=existing.version,
+        nodata=existing.nodata,
+        crew=crew,
+        parts=parts,
+        # What the source says elsewhere must not come in through a halo.
+        alone=True,
     )
 
 

@@ -131,6 +131,7 @@ def make_plan(
     crew: Crew,
     nodata: Nodata | None = None,
     parts: Sequence[Part] | None = None,
+    alone: bool = False,
 ) -> PyramidPlan:
     """Return the plan of levels that are known.
 
@@ -148,6 +149,8 @@ def make_plan(
         Voxels that do not count.
     parts : sequence of Part, optional
         What of each level is to be written, whole objects; by default all.
+    alone : bool
+        Whether a pass of its own writes level 0, and all others read stored levels.
 
     Returns
     -------
@@ -164,7 +167,9 @@ def make_plan(
         method.reduction(level.steps, axes=image.axes, sigma=sigmas, ignore=nodata)
         for level in levels
     ]
-    passes, share = _fitting(image, levels, reductions, crew=crew, parts=parts)
+    passes, share = _fitting(
+        image, levels, reductions, crew=crew, parts=parts, alone=alone
+    )
     return PyramidPlan(
         axes=image.axes,
         unit=image.unit,
@@ -239,6 +244,7 @@ def _fitting(
     *,
     crew: Crew,
     parts: Sequence[Part] | None,
+    alone: bool,
 ) -> tuple[tuple[Pass, ...], Share]:
     """Return passes that fit, for as many units at a time as there is memory for."""
     for share in crew.shares:
@@ -253,6 +259,7 @@ def _fitting(
             ),
             stream_axis=image.stream_axis,
             parts=parts,
+            alone=alone,
         )
         passes, memory = choose_passes(levels, reductions, terms)
         if passes is not None:

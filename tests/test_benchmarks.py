@@ -9,12 +9,21 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-WITH_FOLDER = {"write", "memory", "first_use", "cluster", "kills"}
+WITH_FOLDER = {"write", "memory", "first_use", "cluster", "kills", "resample"}
 
 
 @pytest.mark.parametrize(
     "script",
-    ["write", "kernels", "memory", "planning", "first_use", "cluster", "kills"],
+    [
+        "write",
+        "kernels",
+        "memory",
+        "planning",
+        "first_use",
+        "cluster",
+        "kills",
+        "resample",
+    ],
 )
 def test_a_benchmark_runs_and_prints_figures(script, tmp_path):
     command = [sys.executable, str(BENCHMARKS / f"{script}.py"), "--toy"]

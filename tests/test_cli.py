@@ -142,13 +142,17 @@ def test_every_option_reaches_python(monkeypatch):
         *("--ome-zarr-version", "0.6", "--memory-limit", "2GiB", "--mode", "w"),
         *("--workers", "3", "--no-progress", "--break-lock"),
         *("--endpoint", "http://host:80", "--anonymous"),
-        *("--nodata", "18446744073709551615", "--skip-nan"),
+        *("--nodata", "18446744073709551615", "--skip-nan", "--mask", "m"),
         *("--labels", "cells=a=1.tif", "--labels", "/b=2.tif"),
+        *("--region", "z=0:4", "--units", "3,17"),
     )
     assert result.stdout == "done\n"
     assert found == {
         "labels": {"cells": "a=1.tif", "labels": "/b=2.tif"},
+        "region": {"z": slice(0, 4)},
+        "units": (3, 17),
         "nodata": 2**64 - 1,
+        "mask": "m",
         "skip_nan": True,
         "source": "in",
         "target": "out",
@@ -181,7 +185,7 @@ def test_defaults_are_those_of_python(monkeypatch):
     assert run("write", "in", "out").exit_code == 0
     expected = dict.fromkeys(
         "axes scale translation unit name method sigma chunks shards memory_limit "
-        "workers progress client storage_options nodata labels".split()
+        "workers progress client storage_options nodata mask labels region units".split()
     )
     expected |= {"scale_factors": "auto", "compressors": "blosc"}
     assert found == expected | {

@@ -83,7 +83,10 @@ def test_any_chunking_of_a_dask_image_gives_the_same_levels(data, method):
         levels = dask.compute(*lazy.levels)
     once = downsample(array, 2, method)
     np.testing.assert_array_equal(levels[1], once)
-    np.testing.assert_array_equal(levels[2], downsample(once, 2, method))
+    twice = downsample(once, 2, method)
+    if not METHODS[method].chain:
+        twice = downsample(array, 4, method)
+    np.testing.assert_array_equal(levels[2], twice)
     assert [level.shape for level in lazy.levels] == [level.shape for level in levels]
 
 

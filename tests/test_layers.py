@@ -17,30 +17,33 @@ ORDER = """
     nested_store stores
     geometry nodata methods sampling layout schedule passes superblocks
     crew rolling tiles
-    kernels.generic kernels.masked kernels.compiled kernels.compiled_masked
+    kernels.generic kernels.launching kernels.fused_filters kernels.fused
+    kernels.masked kernels.compiled kernels.compiled_masked
     kernels.interpolation kernels.compiled_interpolation kernels
     cost strategy levels windows image metadata
-    amended provenance
-    sources.opened sources.arrays sources.blocks sources.zarr_arrays sources.graphs
-    sources.ome_zarr
-    sources.tiff_metadata sources.tiff sources.planes sources sources.stored
-    existing sources.identity compression plan planning labelled growth journal grey
-    idents receipts jobs attributes graph
+    amended provenance graph
+    sources.opened sources.arrays sources.resampled sources.blocks
+    sources.zarr_arrays sources.graphs sources.ome_zarr
+    sources.tiff_metadata sources.tiff sources.planes sources sources.stored masks
+    existing sources.identity compression plan planning labelled continuation growth
+    journal grey
+    idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
     store.apart store.targets store.ledger
-    store.publication store.labels store chains units
+    store.publication store.labels store coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
     progress report info canvas figure
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
-    verify.recipes verify.content verify.engine verify.geometry verify.arrays
-    verify.omero verify.labels verify.leftovers verify.objects verify.plausible
-    verify.making verify.part verify.diagnosis verify.pixels verify
-    downsampling charts comparison probes contenders comparing
+    verify.recipes verify.doubt verify.content verify.engine verify.geometry
+    verify.arrays verify.omero verify.labels verify.leftovers verify.objects
+    verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
+    spacing resampling downsampling charts comparison probes contenders comparing
     sameness session accounts intents growing pyramid regions orders labelling
     write shares extend clusters stopping
-    cli.parameters cli.telling cli.running cli.comparing cli.labelling cli cli.__main__
+    cli.parameters cli.telling cli.running cli.comparing cli.labelling cli.resampling
+    cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -57,6 +60,7 @@ VERSIONED = (
     "attributes",
     "cli",
     "cli.comparing",
+    "cli.resampling",
     "cli.labelling",
     "intents",
     "jobs",
@@ -71,6 +75,7 @@ ALLOWED = {
     "click": {
         "cli",
         "cli.comparing",
+        "cli.resampling",
         "cli.labelling",
         "cli.parameters",
         "cli.running",
@@ -183,6 +188,7 @@ AT_THE_TOP = {
     ("kernels.compiled_masked", "numba"),
     ("cli", "click"),
     ("cli.comparing", "click"),
+    ("cli.resampling", "click"),
     ("cli.labelling", "click"),
     ("cli.parameters", "click"),
     ("cli.running", "click"),

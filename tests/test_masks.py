@@ -1,11 +1,14 @@
 """Voxels that do not count: `nodata`, NaN and masks, held against dense loops."""
 
+import dataclasses
+
 import dask.array as da
 import numpy as np
 import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zarr.storage import MemoryStore
 
 import dask_pyramid as dp
 import oracle
@@ -213,16 +216,15 @@ def holes(shape, dtype, seed=0, share=0.5):
 
 def dense_levels(array, factors, method, *, ignore, mask=None):
     """Reduce whole arrays level by level, the mask beside them."""
-    levels = [array if mask is None else np.where(mask, array, ignore.fill)]
-    levels[0] = levels[0].astype(array.dtype)
-    before = (1,) * array.ndim
-    for factor in factors:
-        steps = tuple(factor // b for b in before)
-        given = {"ignore": ignore, "mask": mask}
-        levels.append(whole(levels[-1], steps, method, **given))
-        if mask is not None:
-            mask = oracle.any_under(mask, steps)
-        before = (factor,) * array.ndim
+    first = array if mask is None else np.where(mask, array, ignore.fill)
+    levels, masks = [first.astype(array.dtype)], [mask]
+    every = ((1,) * array.ndim, *((factor,) * array.ndim for factor in factors))
+    for k, factor in enumerate(every[1:], 1):
+        below = k - 1 if METHODS[method].chain else 0
+        steps = tuple(f // b for f, b in zip(factor, every[below], strict=True))
+        given = {"ignore": ignore, "mask": masks[below]}
+        levels.append(whole(levels[below], steps, method, **given))
+        masks.append(None if mask is None else oracle.any_under(masks[below], steps))
     return levels
 
 
@@ -311,3 +313,253 @@ def test_levels_that_are_added_count_as_those_that_are_there(tmp_path):
     assert wanted == got
     found = dp.verify_pyramid(tmp_path / "b.zarr", sample="full", progress=False)
     assert found.ok, str(found)
+
+
+# --- masks ------------------------------------------------------------------------
+
+
+def cell(shape, share=0.2, seed=0):
+    """A mask that leaves whole parts empty, with specks."""
+    rng = np.random.default_rng(seed)
+    mask = rng.random(shape) < share / 20
+    mask[..., : int(shape[-1] * share) + 1] = True
+    return mask
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "bool"])
+@pytest.mark.parametrize("method", METHODS)
+def test_masked_units_and_graphs_store_what_dense_arrays_give(method, dtype, tmp_path):
+    shape = (13, 21, 38)
+    array = values(shape, dtype)
+    array[np.random.default_rng(3).random(shape) < 0.3] = 0  # zeros that count
+    mask = cell(shape)
+    options = {"method": method, "scale_factors": [2, 4, 8], "chunks": 4}
+    ignore = Nodata(masked=True)
+    expected = dense_levels(array, (2, 4, 8), method, ignore=ignore, mask=mask)
+    lazy_mask = da.from_array(mask.astype("uint8"), chunks=(4, 9, 11))
+    with small_world(unit=600, fused=2), viewers_may_refuse():
+        lazy = dp.build_pyramid(
+            da.from_array(array, chunks=(5, 8, 7)), mask=lazy_mask, **options
+        )
+        stored = dp.write_pyramid(
+            array, tmp_path / "a.zarr", mask=mask, shards=8, **options
+        )
+    for level, by_graph, by_units in zip(
+        expected, lazy.levels, stored.levels, strict=True
+    ):
+        assert same(by_graph.compute(scheduler="synchronous"), level)
+        assert same(by_units.compute(scheduler="synchronous"), level)
+
+
+@st.composite
+def masked_jobs(draw):
+    """Draw (array, mask, factors, options): any chunking, density and gaps."""
+    ndim = draw(st.integers(2, 3))
+    shape = tuple(draw(st.integers(1, {2: 24, 3: 11}[ndim])) for _ in range(ndim))
+    dtype = draw(st.sampled_from(["uint8", "int64", "float32"]))
+    seed = draw(st.integers(0, 2**16))
+    rng = np.random.default_rng(seed)
+    array = values(shape, dtype, seed, draw(st.sampled_from(["any", "few"])))
+    share = draw(st.sampled_from([0.0, 0.03, 0.4, 1.0]))
+    mask = rng.random(shape) < share
+    options = {"method": draw(st.sampled_from(sorted(METHODS)))}
+    if draw(st.booleans()):
+        options["nodata"] = array.flat[0].item()
+    if dtype == "float32" and draw(st.booleans()):
+        options["skip_nan"] = True
+        array[rng.random(shape) < 0.3] = np.nan
+    options["chunks"] = draw(st.integers(1, 6))
+    factors = draw(st.sampled_from([(2,), (3,), (2, 4), (2, 6)]))
+    return array, mask, factors, options
+
+
+@given(job=masked_jobs(), blocks=st.integers(1, 9))
+@settings(max_examples=40)
+def test_any_mask_gives_what_dense_arrays_give(job, blocks):
+    array, mask, factors, options = job
+    ignore = Nodata.parse(
+        options.get("nodata"), options.get("skip_nan", False), array.dtype, masked=True
+    )
+    expected = dense_levels(array, factors, options["method"], ignore=ignore, mask=mask)
+    store = MemoryStore()
+    with small_world(unit=100), viewers_may_refuse():
+        given = {**options, "scale_factors": list(factors), "mask": mask}
+        lazy = dp.build_pyramid(da.from_array(array, chunks=blocks), **given)
+        stored = dp.write_pyramid(
+            array, store, shards=False, client="synchronous", **given
+        )
+    for level, by_graph, by_units in zip(
+        expected, lazy.levels, stored.levels, strict=True
+    ):
+        assert same(by_graph.compute(scheduler="synchronous"), level)
+        assert same(by_units.compute(scheduler="synchronous"), level)
+
+
+def test_a_mask_may_lack_t_and_c_or_have_one_of_them():
+    array = values((2, 3, 4, 6, 8), "uint8")
+    mask = cell((4, 6, 8))
+    expected = np.where(mask, array, 0)
+    for other in (
+        mask,
+        mask[None, None],
+        dp.open_image(mask[None], axes="czyx"),
+        da.from_array(np.broadcast_to(mask, array.shape), chunks=3),
+    ):
+        lazy = dp.build_pyramid(array, mask=other, scale_factors=[2])
+        np.testing.assert_array_equal(lazy.levels[0].compute(), expected)
+        level = lazy.levels[1].compute(scheduler="synchronous")
+        under = oracle.any_under(mask, (2, 2, 2))
+        assert (level[..., ~under] == 0).all()
+        stored = dp.write_pyramid(
+            array, MemoryStore(), mask=other, scale_factors=[2], client="synchronous"
+        )
+        assert same(stored.levels[1].compute(scheduler="synchronous"), level)
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 7), (2, 3, 4), (6, 8), (2, 4, 6, 8)])
+def test_a_mask_of_other_extents_is_refused(shape):
+    with pytest.raises(ValueError, match=r"mask must have the spatial extents .*got"):
+        dp.build_pyramid(np.zeros((4, 6, 8)), mask=np.ones(shape))
+
+
+class Counted:
+    """A reader that notes what is read."""
+
+    def __init__(self, reader):
+        self.reader, self.regions = reader, []
+
+    in_memory = False
+
+    def __getattr__(self, name):
+        return getattr(self.reader, name)
+
+    @property
+    def locations(self):
+        return ()
+
+    shape = property(lambda self: self.reader.shape)
+    dtype = property(lambda self: self.reader.dtype)
+    chunks = property(lambda self: (8, 8, 8))
+
+    def read(self, region):
+        self.regions.append(region)
+        return self.reader.read(region)
+
+
+def test_what_is_not_under_the_mask_is_neither_read_nor_stored(tmp_path):
+    image = dp.open_image(values((32, 32, 32), "uint16"))
+    counted = Counted(image.reader)
+    image = dataclasses.replace(image, reader=counted)
+    mask = np.zeros((32, 32, 32), bool)
+    mask[:4, :4, :4] = True
+    with small_world(unit=8**3):
+        dp.write_pyramid(
+            image,
+            tmp_path / "a.zarr",
+            mask=mask,
+            method="mean",
+            chunks=8,
+            shards=False,
+            scale_factors=[2, 4],
+            workers=1,
+        )
+    assert {part.stop for region in counted.regions for part in region} <= {8, 16}
+    assert sorted(digests_of(tmp_path / "a.zarr")) == [
+        f"{level}/c/0/0/0" for level in range(3)
+    ]
+
+
+def test_units_of_other_processes_open_the_mask_again(tmp_path):
+    array, mask = values((20, 24, 24), "uint8"), cell((20, 24, 24))
+    for name, data in (("image", array), ("mask", mask)):
+        zarr.create_array(tmp_path / f"{name}.zarr", data=data)
+    options = {"scale_factors": [2, 4], "chunks": 8, "mode": "w"}
+    dp.write_pyramid(array, tmp_path / "a.ome.zarr", mask=mask, **options)
+    source, place = tmp_path / "image.zarr", str(tmp_path / "mask.zarr")
+    dp.prepare_pyramid(source, tmp_path / "b.ome.zarr", mask=place, **options)
+    for i in range(2):
+        dp.run_units(tmp_path / "b.ome.zarr", shard=(i, 2))
+    dp.finish_pyramid(tmp_path / "b.ome.zarr")
+    wanted = digests_of(tmp_path / "a.ome.zarr")
+    assert digests_of(tmp_path / "b.ome.zarr") == wanted
+    with pytest.raises(ValueError, match="mask must be a path"):
+        dp.prepare_pyramid(source, tmp_path / "c.ome.zarr", mask=mask, **options)
+
+
+def test_a_run_goes_on_only_with_the_same_mask(tmp_path):
+    array, mask = values((20, 24, 24), "uint8"), cell((20, 24, 24))
+    options = {"scale_factors": [2], "chunks": 8}
+    dp.write_pyramid(array, tmp_path / "a.zarr", mask=mask, **options)
+    with pytest.raises(ValueError, match="mask"):
+        dp.write_pyramid(array, tmp_path / "a.zarr", mode="a", **options)
+
+
+def test_a_masked_pyramid_does_not_grow(tmp_path):
+    array, mask = values((20, 24, 24), "uint8"), cell((20, 24, 24))
+    dp.write_pyramid(array, tmp_path / "a.zarr", mask=mask, scale_factors=[2])
+    with pytest.raises(ValueError, match="without a mask"):
+        dp.add_levels(tmp_path / "a.zarr", scale_factors=[2, 4])
+    with pytest.raises(ValueError, match="without a mask"):
+        dp.update_pyramid(tmp_path / "a.zarr", {"y": (3, 9)})
+
+
+def test_a_target_that_is_the_mask_is_refused(tmp_path):
+    zarr.create_array(tmp_path / "mask.zarr", data=np.ones((8, 8), "uint8"))
+    with pytest.raises(ValueError, match="source"):
+        dp.write_pyramid(
+            np.ones((8, 8)),
+            tmp_path / "mask.zarr",
+            mask=str(tmp_path / "mask.zarr"),
+            mode="w",
+        )
+
+
+# --- verifying what was made with a mask ------------------------------------------
+
+
+def codes_of(store, **options):
+    found = dp.verify_pyramid(store, sample="full", progress=False, **options)
+    return {finding.code for finding in found.findings}, found
+
+
+@pytest.mark.parametrize("method", ["gaussian", "gaussian-stride", "mean", "mode"])
+@pytest.mark.parametrize("nodata", [None, 3])
+def test_a_masked_pyramid_is_verified_with_and_without_its_mask(
+    method, nodata, tmp_path
+):
+    shape = (12, 30, 40)
+    array = values(shape, "uint8", style="few")  # many zeros that count
+    mask = cell(shape, share=0.5)
+    dp.write_pyramid(
+        array,
+        tmp_path / "a.zarr",
+        mask=mask,
+        nodata=nodata,
+        method=method,
+        scale_factors=[2, 4],
+        chunks=8,
+    )
+    for options in ({}, {"mask": mask}):
+        codes, found = codes_of(tmp_path / "a.zarr", **options)
+        assert found.ok, str(found)
+        assert ("content-mask" in codes) == (nodata is None and not options)
+
+
+def test_a_wrong_voxel_within_the_mask_is_found_without_it(tmp_path):
+    array = values((24, 24, 40), "uint8")
+    array[array == 0] = 1
+    mask = cell(array.shape, share=0.5)
+    dp.write_pyramid(array, tmp_path / "a.zarr", mask=mask, scale_factors=[2])
+    level = zarr.open_group(tmp_path / "a.zarr", mode="r+")["1"]
+    kept = level[5, 5, 4]
+    level[5, 5, 4] = int(kept) ^ 1
+    assert "content-wrong" in codes_of(tmp_path / "a.zarr")[0]
+    level[5, 5, 4] = kept
+    level[5, 5, 10] = int(level[5, 5, 10]) ^ 1  # at the border of the mask
+    assert "content-wrong" in codes_of(tmp_path / "a.zarr", mask=mask)[0]
+
+
+def test_a_mask_for_a_pyramid_without_one_is_refused(tmp_path):
+    dp.write_pyramid(np.eye(16, dtype="uint8"), tmp_path / "a.zarr", scale_factors=[2])
+    with pytest.raises(ValueError, match=r"mask must be that of a pyramid"):
+        dp.verify_pyramid(tmp_path / "a.zarr", mask=np.ones((16, 16)))

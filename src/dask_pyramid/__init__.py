@@ -31,6 +31,7 @@ _HOMES = {
     "open_pyramid": "pyramid",
     "plan_pyramid": "planning",
     "prepare_pyramid": "shares",
+    "resample": "resampling",
     "run_units": "shares",
     "update_pyramid": "extend",
     "verify_pyramid": "verify",
@@ -59,6 +60,7 @@ __all__ = [
     "open_pyramid",
     "plan_pyramid",
     "prepare_pyramid",
+    "resample",
     "run_units",
     "update_pyramid",
     "verify_pyramid",
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.planning import plan_pyramid
     from dask_pyramid.pyramid import Pyramid, build_pyramid, open_pyramid
+    from dask_pyramid.resampling import resample
     from dask_pyramid.runner import Progress
     from dask_pyramid.shares import finish_pyramid, prepare_pyramid, run_units
     from dask_pyramid.sources import open_image

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.grey import Grey
     from dask_pyramid.image import Image
+    from dask_pyramid.masks import Mask
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.receipts import Books
 
@@ -26,7 +27,12 @@ WINDOW = (0.001, 0.999)
 
 
 def group_attributes(
-    image: Image, plan: PyramidPlan, codecs: Any, *, books: Books
+    image: Image,
+    plan: PyramidPlan,
+    codecs: Any,
+    *,
+    books: Books,
+    mask: Mask | None = None,
 ) -> dict[str, Any]:
     """Return the attributes of a finished pyramid.
 
@@ -40,6 +46,8 @@ def group_attributes(
         Codecs as JSON values.
     books : Books
         Stored objects of each level; grey values or ids of level 0.
+    mask : Mask, optional
+        Which voxels count.
 
     Returns
     -------
@@ -64,7 +72,7 @@ def group_attributes(
             image_label=_image_label(image, books.ids) if image.labels else None,
         )
     )
-    record = _provenance(image, plan, codecs, books.tallies)
+    record = _provenance(image, plan, codecs, books.tallies, mask=mask)
     return {**attributes, KEY: record.to_json()}
 
 
@@ -82,7 +90,7 @@ def method_record(plan: PyramidPlan) -> dict[str, Any]:
                 dict(zip(plan.axes, level.factors, strict=True))
                 for level in plan.levels[1:]
             ],
-            **({} if plan.nodata is None else plan.nodata.options),
+            **({} if plan.nodata is None else plan.nodata.note),
         },
     }
 
@@ -109,7 +117,12 @@ def _rendering(image: Image, grey: Sequence[Grey]) -> dict[str, Any]:
 
 
 def _provenance(
-    image: Image, plan: PyramidPlan, codecs: Any, tallies: Sequence[Tally]
+    image: Image,
+    plan: PyramidPlan,
+    codecs: Any,
+    tallies: Sequence[Tally],
+    *,
+    mask: Mask | None,
 ) -> Provenance:
     return Provenance(
         version=__version__,
@@ -117,6 +130,7 @@ def _provenance(
         method=plan.method.name,
         sigma=plan.sigma,
         nodata=plan.nodata,
+        mask=None if mask is None else public_source(mask.image),
         compressors=codecs,
         levels=tuple(
             LevelRecord.counted_from(

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid.cost import KERNEL_BYTES
+from dask_pyramid.coverage import Coverage
+from dask_pyramid.device import namespace
 from dask_pyramid.geometry import Span, needed
 from dask_pyramid.kernels import has_compiled, reduce_block
 from dask_pyramid.rolling import Rolling
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dask_pyramid.device import Backend
+    from dask_pyramid.masks import Mask
     from dask_pyramid.methods import Reduction
     from dask_pyramid.passes import Part, Pass
     from dask_pyramid.plan import PyramidPlan
@@ -58,6 +61,8 @@ class Chains:
         What it holds of each level at some time.
     backend : Backend
         Where levels are made.
+    mask : Mask, optional
+        Which voxels count.
     """
 
     def __init__(
@@ -68,21 +73,32 @@ class Chains:
         lanes: Sequence[Lane],
         needs: Sequence[Part],
         backend: Backend,
+        mask: Mask | None = None,
     ) -> None:
         self._plan, self._sweep, self._backend = plan, sweep, backend
         self._lanes, self._needs = lanes, needs
         self._tile = Tile(planes=UNCUT, kernel=KERNEL_BYTES)
-        self.buffers = self._buffers()
+        shapes = self._shapes()
+        self.buffers = self._buffers(shapes)
+        self.coverage = None
+        if mask is not None:
+            factors = plan.levels[sweep.levels[0].level].factors
+            self.coverage = Coverage(
+                mask, factors, sweep=sweep, needs=needs, shapes=shapes
+            )
 
-    def _buffers(self) -> list[Rolling]:
-        """Make room for the planes of each level that are held at a time."""
-        axis = self._sweep.axis
+    def _shapes(self) -> list[list[int]]:
+        """Return the extents of what is held of each level at a time."""
         held = capacities(self._lanes, slab=self._sweep.slab)
         shapes = []
         for planes, need in zip(held, self._needs, strict=True):
             shape = [stop - start for start, stop in need]
-            shape[axis] = planes
+            shape[self._sweep.axis] = planes
             shapes.append(shape)
+        return shapes
+
+    def _buffers(self, shapes: Sequence[Sequence[int]]) -> list[Rolling]:
+        axis = self._sweep.axis
         memory = self._backend.host_memory(shapes, np.dtype(self._plan.dtype))
         return [
             Rolling(data, axis, first=need[axis][0])
@@ -104,6 +120,8 @@ class Chains:
         """
         for move in chain:
             self.buffers[move.lane].extend(move)
+            if self.coverage is not None:
+                self.coverage.make(move)
         waiting = list(pieces(chain, self._lanes, planes=self._tile.planes))
         while waiting:
             if self._fits(waiting[0]) or self._fits_once_freed(waiting[0]):
@@ -206,24 +224,30 @@ class Chains:
                 slice(box.first - span.first, box.stop - span.first)
                 for box, span in zip(wanted, spans, strict=True)
             )
+            region = self._region(move.lane, wanted)
+            block = self._source(move.lane, region, below)
             reduce_block(
-                self._source(move.lane, wanted, below),
+                block,
                 reduction,
                 wanted,
+                mask=self._mask(move.lane, region, like=block),
                 compiled=self._plan.compiled,
                 out=out[part],
             )
 
-    def _source(self, lane: int, wanted: Sequence[Span], below: Rolling) -> Any:
-        """Return the voxels of the lane before that `wanted` is made of."""
+    def _region(self, lane: int, wanted: Sequence[Span]) -> list[slice]:
+        """Return what of the lane before `wanted` is made of."""
         level = self._sweep.levels[lane]
-        axis = self._sweep.axis
-        region = [
+        return [
             needed(span.first, span.stop, step=step, reach=reach, size=span.size)
             for span, step, reach in zip(
                 wanted, level.steps, level.reaches, strict=True
             )
         ]
+
+    def _source(self, lane: int, region: Sequence[slice], below: Rolling) -> Any:
+        """Return voxels of the lane before."""
+        axis = self._sweep.axis
         planes = below.planes(region[axis].start, region[axis].stop)
         cut = [
             slice(r.start - need[0], r.stop - need[0])
@@ -231,6 +255,13 @@ class Chains:
         ]
         cut[axis] = slice(None)
         return planes[tuple(cut)]
+
+    def _mask(self, lane: int, region: Sequence[slice], *, like: Any) -> Any:
+        """Return which of these voxels count, where they are; None for all."""
+        if self.coverage is None:
+            return None
+        xp = namespace(like)
+        return xp.asarray(self.coverage.part(lane - 1, region), device=like.device)
 
     def _most_voxels(self, reduction: Reduction) -> int:
         """Return of how many voxels to make samples at a time."""

@@ -54,8 +54,12 @@ class Budget:
     """Tasks that run at a time."""
     direct: bool
     """Whether what is read is decoded straight into the buffer of the task."""
+    working: int = 0
+    """Bytes that reading holds beside its result, if more than a chunk."""
     read_once: bool = False
     """Whether blocks of a dask graph are read, which are kept until used up."""
+    mask: int = 0
+    """Bytes that reading a mask takes; 0 without one."""
 
 
 def decoded_chunks(sweep: Pass, chunks: Sequence[int]) -> tuple[float, int]:
@@ -131,14 +135,19 @@ def task_memory(sweep: Pass, budget: Budget) -> int:
         index[sweep.axis] = u
         held = capacities(sweep.lanes(index), slab=sweep.slab)
         planes = [max(p, h) for p, h in zip(planes, held, strict=True)]
-    buffers = sum(p * c for p, c in zip(planes, cross, strict=True)) * budget.itemsize
+    # A mask has buffers of its own, of one byte for each voxel.
+    voxel = budget.itemsize + (1 if budget.mask else 0)
+    buffers = sum(p * c for p, c in zip(planes, cross, strict=True)) * voxel
     slab = min(sweep.slab, planes[0]) * cross[0] * budget.itemsize
     chunk = math.prod(budget.chunks) * budget.itemsize
     # Decoding holds a chunk encoded and decoded, and half as much again (measured).
-    reading = chunk * 5 // 2 + (0 if budget.direct else slab)
+    reading = max(budget.working, chunk * 5 // 2) + (0 if budget.direct else slab)
     if budget.read_once:
         # A block and what it is computed from.
         reading = slab + 3 * _blocks(sweep, budget)
+    if budget.mask:
+        # The mask of a slab as it is read, and what is outside of it.
+        reading += budget.mask + 2 * slab // budget.itemsize
     return buffers + max(reading, KERNEL_BYTES + slab // 2, _encoding(sweep, budget))
 
 

@@ -7,11 +7,14 @@ border of the array is. Blocks stay on their device.
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.device import namespace
 from dask_pyramid.geometry import Reach, Span
-from dask_pyramid.kernels import reduce_block
-from dask_pyramid.superblocks import borrowed, merged, reduced
+from dask_pyramid.kernels import pays_to_compile, reduce_block, resample_block
+from dask_pyramid.methods import METHODS
+from dask_pyramid.superblocks import borrowed, merged, reduced, resampled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,16 +22,20 @@ if TYPE_CHECKING:
     import dask.array as da
 
     from dask_pyramid.image import Image
+    from dask_pyramid.masks import Mask
     from dask_pyramid.methods import Reduction
     from dask_pyramid.plan import PyramidPlan
+    from dask_pyramid.sampling import Sampling
 
-__all__ = ["lazy_levels", "reduce_array"]
+__all__ = ["lazy_levels", "reduce_array", "resample_array"]
 
 # Graphs of so many tasks are not built here; dask takes its detours beyond it.
 _ONE_STEP = 2**40
 
 
-def lazy_levels(image: Image, plan: PyramidPlan) -> tuple[da.Array, ...]:
+def lazy_levels(
+    image: Image, plan: PyramidPlan, *, mask: Mask | None = None
+) -> tuple[da.Array, ...]:
     """Return all levels as dask arrays, each built from its parent.
 
     Parameters
@@ -37,6 +44,8 @@ def lazy_levels(image: Image, plan: PyramidPlan) -> tuple[da.Array, ...]:
         Level 0.
     plan : PyramidPlan
         Its plan.
+    mask : Mask, optional
+        Which voxels count.
 
     Returns
     -------
@@ -45,24 +54,45 @@ def lazy_levels(image: Image, plan: PyramidPlan) -> tuple[da.Array, ...]:
 
     Notes
     -----
-    The plan's `graph_tasks` says how many tasks each level adds.
+    The plan's `graph_tasks` says how many tasks each level adds; those of a mask, about
+    twice as many again, are not among them.
     """
-    levels = [image.data]
+    levels, under = [image.data], []
+    if mask is not None:
+        under.append(mask.lazy(image.data.chunks))
+        levels = [image.data.map_blocks(_masked, under[0], fill=plan.fill)]
     for level in plan.levels[1:]:
         assert level.parent is not None  # only level 0 has none
-        levels.append(
-            reduce_array(
-                levels[level.parent],
-                plan.reduction(level.number),
-                compiled=plan.compiled,
-                first_axis=image.stream_axis,
-            )
-        )
+        given: dict[str, Any] = {
+            "compiled": plan.compiled,
+            "first_axis": image.stream_axis,
+        }
+        below, reduction = levels[level.parent], plan.reduction(level.number)
+        if mask is None:
+            levels.append(reduce_array(below, reduction, **given))
+            continue
+        inside = under[level.parent]
+        levels.append(reduce_array(below, reduction, mask=inside, **given))
+        found = METHODS["max"].reduction(level.steps, axes=plan.axes)
+        under.append(reduce_array(inside, found, **given))
     return tuple(levels)
 
 
+def _masked(block: Any, mask: Any, *, fill: float) -> Any:
+    """Return a block with the fill value where it is not under the mask."""
+    xp = namespace(block)
+    inside = xp.asarray(mask, device=block.device)
+    value = bool(fill) if xp.isdtype(block.dtype, "bool") else fill
+    return xp.where(inside, block, xp.full_like(block, value))
+
+
 def reduce_array(
-    array: da.Array, reduction: Reduction, *, compiled: bool, first_axis: int = 0
+    array: da.Array,
+    reduction: Reduction,
+    *,
+    compiled: bool,
+    first_axis: int = 0,
+    mask: da.Array | None = None,
 ) -> da.Array:
     """Return a dask array reduced by one step.
 
@@ -76,28 +106,24 @@ def reduce_array(
         Whether host blocks go to the compiled kernels.
     first_axis : int
         First axis along which blocks may be merged.
+    mask : dask.array.Array of bool, optional
+        Which voxels count.
 
     Returns
     -------
     dask.array.Array
         Same dtype, shape ``ceil(n / step)``.
     """
-    from dask.array.overlap import overlap
-
     reaches = reduction.reaches
     blocks = merged(array.chunks, reduction.steps, reaches, first_axis=first_axis)
-    if blocks != array.chunks:
-        # In one step, as the plan counts it, with or without a client: the blocks hold
-        # about the same number of voxels before and after.
-        array = array.rechunk(blocks, threshold=_ONE_STEP, method="tasks")
     chunks = reduced(blocks, reduction.steps)
     halo = borrowed(blocks, reaches)
-    if any(reach != Reach() for reach in halo):
-        depth = {axis: (r.before, r.after) for axis, r in enumerate(halo)}
-        array = overlap(array, depth, boundary="none", allow_rechunk=False)
+    array = _overlapping(array, blocks, halo)
+    masks = [] if mask is None else [_overlapping(mask, blocks, halo)]
     bounds = tuple((0, *itertools.accumulate(sizes)) for sizes in chunks)
     return array.map_blocks(
         _reduce_task,
+        *masks,
         reduction=reduction,
         bounds=bounds,
         shape=tuple(sum(sizes) for sizes in blocks),
@@ -108,8 +134,25 @@ def reduce_array(
     )
 
 
+def _overlapping(
+    array: da.Array, blocks: Sequence[Sequence[int]], halo: Sequence[Reach]
+) -> da.Array:
+    """Return an array in blocks that hold what they borrow of their neighbours."""
+    from dask.array.overlap import overlap
+
+    if blocks != array.chunks:
+        # In one step, as the plan counts it, with or without a client: the blocks hold
+        # about the same number of voxels before and after.
+        array = array.rechunk(blocks, threshold=_ONE_STEP, method="tasks")
+    if any(reach != Reach() for reach in halo):
+        depth = {axis: (r.before, r.after) for axis, r in enumerate(halo)}
+        array = overlap(array, depth, boundary="none", allow_rechunk=False)
+    return array
+
+
 def _reduce_task(
     block: Any,
+    mask: Any = None,
     *,
     reduction: Reduction,
     bounds: Sequence[Sequence[int]],
@@ -121,4 +164,106 @@ def _reduce_task(
         Span(first=bound[i], stop=bound[i + 1], size=size)
         for bound, i, size in zip(bounds, block_id, shape, strict=True)
     ]
-    return reduce_block(block, reduction, spans, compiled=compiled)
+    if mask is not None:
+        xp = namespace(block)
+        mask = xp.asarray(mask, device=block.device)
+    return reduce_block(block, reduction, spans, mask=mask, compiled=compiled)
+
+
+def resample_array(
+    array: da.Array, samplings: Sequence[Sampling], *, first_axis: int = 0
+) -> da.Array:
+    """Return a dask array resampled along its axes.
+
+    Parameters
+    ----------
+    array : dask.array.Array
+        Any chunking; NumPy or CuPy blocks.
+    samplings : sequence of Sampling
+        One for each axis.
+    first_axis : int
+        First axis along which blocks may be merged or cut.
+
+    Returns
+    -------
+    dask.array.Array
+        Same dtype; the values do not depend on the chunks of `array`.
+    """
+    from dask.array.overlap import overlap
+
+    cuts = resampled(
+        array.chunks,
+        [s.size_out / s.size_in for s in samplings],
+        # So long that each holds a sample, and what its neighbours need of it.
+        [s.n_taps + 2 * math.ceil(s.a) + 2 for s in samplings],
+        first_axis=first_axis,
+    )
+    if cuts != array.chunks:
+        array = array.rechunk(cuts, threshold=_ONE_STEP, method="tasks")
+    parts = tuple(_split(s, sizes) for s, sizes in zip(samplings, cuts, strict=True))
+    depth = {axis: _depth(samplings[axis], part) for axis, part in enumerate(parts)}
+    if any(halo != (0, 0) for halo in depth.values()):
+        array = overlap(array, depth, boundary="none", allow_rechunk=False)
+    return array.map_blocks(
+        _resample_task,
+        samplings=tuple(samplings),
+        parts=parts,
+        before=tuple(halo[0] for halo in depth.values()),
+        compiled=pays_to_compile(
+            math.prod(max(s.size_in, s.size_out) for s in samplings)
+        ),
+        chunks=tuple(tuple(b - a for _, a, b in part) for part in parts),
+        dtype=array.dtype,
+        meta=array._meta,
+    )
+
+
+_Part = tuple[int, int, int]
+
+
+def _split(sampling: Sampling, sizes: Sequence[int]) -> tuple[_Part, ...]:
+    """Return the first voxel of each block, and the samples that lie in it."""
+    starts = [0, *itertools.accumulate(sizes)][:-1]
+    firsts = [
+        min(
+            sampling.size_out,
+            max(0, math.ceil((start - 0.5 - sampling.b) / sampling.a)),
+        )
+        for start in starts
+    ]
+    firsts[0] = 0
+    return tuple(
+        (start, first, stop)
+        for start, (first, stop) in zip(
+            starts, itertools.pairwise([*firsts, sampling.size_out]), strict=True
+        )
+    )
+
+
+def _depth(sampling: Sampling, parts: Sequence[_Part]) -> tuple[int, int]:
+    """Return what blocks need of the one before and of the one after."""
+    before = after = 0
+    ends = [*(start for start, _, _ in parts[1:]), sampling.size_in]
+    for (start, first, stop), end in zip(parts, ends, strict=True):
+        need = sampling.needed(first, stop)
+        before, after = max(before, start - need.start), max(after, need.stop - end)
+    return before, after
+
+
+def _resample_task(
+    block: Any,
+    *,
+    samplings: Sequence[Sampling],
+    parts: Sequence[Sequence[_Part]],
+    before: Sequence[int],
+    compiled: bool,
+    block_id: tuple[int, ...],
+) -> Any:
+    cut, spans = [], []
+    for sampling, part, halo, i in zip(samplings, parts, before, block_id, strict=True):
+        start, first, stop = part[i]
+        need = sampling.needed(first, stop)
+        origin = start - halo if i else 0
+        cut.append(slice(need.start - origin, need.stop - origin))
+        spans.append(Span(first=first, stop=stop, size=sampling.size_in))
+    return resample_block(block[tuple(cut)], samplings, spans, compiled=compiled)

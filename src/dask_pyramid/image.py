@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
     import dask.array as da
 
-__all__ = ["DirectReader", "Image", "Reader", "Region", "check_dtype", "reads_directly"]
+__all__ = [
+    "DirectReader",
+    "Image",
+    "Reader",
+    "Region",
+    "check_dtype",
+    "reads_directly",
+    "working_bytes",
+]
 
 Region = tuple[slice, ...]
 """One slice with integer start and stop, step 1, for each axis."""
@@ -95,7 +103,8 @@ class Image:
     image_label: Mapping[str, Any] | None = field(default=None, repr=False)
     """What is said of ids beside their values: `colors`, `properties`, `source`."""
     origin: Mapping[str, Any] | None = field(default=None, repr=False)
-    """`location` and `axes` by which another process opens it; None for an array."""
+    """`location` and `axes` by which another process opens it, and `resampling` if that
+    was done to it; None for an array."""
 
     def __post_init__(self) -> None:
         check_dtype(self.dtype)
@@ -246,6 +255,14 @@ class Image:
 def reads_directly(image: Image) -> bool:
     """Return whether the source decodes into memory that it is given."""
     return isinstance(image.reader, DirectReader)
+
+
+def working_bytes(image: Image) -> int:
+    """Return what a read of the source holds beside its result, if more than a chunk.
+
+    Readers that compute what they read say so; all others decode chunk by chunk.
+    """
+    return int(getattr(image.reader, "working_bytes", 0))
 
 
 def check_dtype(dtype: np.dtype[Any]) -> None:

@@ -13,14 +13,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import __version__
+from dask_pyramid.masks import Mask, open_mask
 from dask_pyramid.plan import PyramidPlan
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.identity import identify
+from dask_pyramid.sources.resampled import resampled_image, samplings_from_json
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Image
 
-__all__ = ["StoredJob", "describe", "differences", "reopen"]
+__all__ = ["StoredJob", "describe", "differences", "reopen", "reopen_mask"]
 
 # Differences that a message names; the others are counted.
 _NAMED = 6
@@ -36,6 +38,8 @@ class StoredJob:
     """Levels, passes and units."""
     origin: Mapping[str, Any] | None
     """Path or URL of the source and the axes given for it; None for an array."""
+    mask_origin: Mapping[str, Any] | None = None
+    """Path or URL of the mask; None for an array, and if there is none."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """Attributes of others that the group had before, and shall have again."""
 
@@ -51,6 +55,7 @@ class StoredJob:
             "fingerprint": self.fingerprint,
             "parameters": self.parameters,
             "origin": self.origin,
+            "mask_origin": self.mask_origin,
             "attributes": self.attributes,
             "plan": self.plan.to_json(),
         }
@@ -74,11 +79,14 @@ class StoredJob:
             parameters=parameters,
             plan=PyramidPlan.from_json(plan),
             origin=record.get("origin"),
+            mask_origin=record.get("mask_origin"),
             attributes=record.get("attributes") or {},
         )
 
 
-def describe(image: Image, plan: PyramidPlan, codecs: Any) -> StoredJob:
+def describe(
+    image: Image, plan: PyramidPlan, codecs: Any, *, mask: Mask | None = None
+) -> StoredJob:
     """Return the job of writing an image.
 
     Parameters
@@ -89,6 +97,8 @@ def describe(image: Image, plan: PyramidPlan, codecs: Any) -> StoredJob:
         Levels and layout.
     codecs : object
         Codecs as JSON values.
+    mask : Mask, optional
+        Which voxels count.
 
     Notes
     -----
@@ -97,6 +107,7 @@ def describe(image: Image, plan: PyramidPlan, codecs: Any) -> StoredJob:
     parameters = {
         "program": __version__,
         "source": identify(image),
+        "mask": None if mask is None else identify(mask.image),
         "name": image.name,
         "labels": image.labels,
         "omero": image.omero,
@@ -123,7 +134,12 @@ def describe(image: Image, plan: PyramidPlan, codecs: Any) -> StoredJob:
     }
     # As it will be read back: tuples are lists there.
     plain = json.loads(json.dumps(parameters, default=str))
-    return StoredJob(parameters=plain, plan=plan, origin=image.origin)
+    return StoredJob(
+        parameters=plain,
+        plan=plan,
+        origin=image.origin,
+        mask_origin=None if mask is None else mask.image.origin,
+    )
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -171,9 +187,13 @@ def reopen(job: StoredJob) -> Image:
         job.origin["location"],
         axes=job.origin["axes"],
         storage_options=job.origin.get("storage_options"),
-        scale=dict(zip(plan.axes, first.scale, strict=True)),
-        translation=dict(zip(plan.axes, first.translation, strict=True)),
-        unit=dict(zip(plan.axes, plan.unit, strict=True)),
+    )
+    for step in job.origin.get("resampling", ()):
+        image = resampled_image(image, samplings_from_json(step, image.shape))
+    image = image.with_metadata(
+        scale=first.scale,
+        translation=first.translation,
+        unit=plan.unit,
         name=parameters["name"],
     )
     now = {"source": identify(image), "dtype": image.dtype.name, "shape": image.shape}
@@ -188,3 +208,33 @@ def reopen(job: StoredJob) -> Image:
             f"{differences(then, now)}; start again with mode='w'"
         )
     return image
+
+
+def reopen_mask(job: StoredJob, image: Image) -> Mask | None:
+    """Open the mask of a stored job again; None if it has none.
+
+    Raises
+    ------
+    ValueError
+        If the mask is an array, or is not what it was when the job was stored.
+    """
+    then = job.parameters.get("mask")
+    if then is None:
+        return None
+    if job.mask_origin is None:
+        raise ValueError(
+            "mask must be a path or a URL without secrets for units to be run by other "
+            "processes, got an array; write it to a store first"
+        )
+    opened = open_image(
+        job.mask_origin["location"],
+        axes=job.mask_origin["axes"],
+        storage_options=job.mask_origin.get("storage_options"),
+    )
+    now = json.loads(json.dumps(identify(opened)))
+    if now != then:
+        raise ValueError(
+            f"mask must not change while its pyramid is made, got another one: "
+            f"{differences(then, now)}; start again with mode='w'"
+        )
+    return open_mask(opened, axes=image.axes, shape=image.shape)

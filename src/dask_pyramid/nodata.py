@@ -26,6 +26,8 @@ class Nodata:
     """A value that does not count; None: there is none. Never NaN."""
     nan: bool = False
     """Whether NaN does not count."""
+    masked: bool = False
+    """Whether voxels outside of a mask do not count."""
 
     @property
     def fill(self) -> int | float:
@@ -36,11 +38,17 @@ class Nodata:
 
     def __str__(self) -> str:
         kinds = [str(self.value)] if self.value is not None else []
-        return " and ".join(kinds + ["NaN"] * self.nan)
+        kinds += ["NaN"] * self.nan + ["what is outside of the mask"] * self.masked
+        return ", ".join(kinds)
 
     @classmethod
     def parse(
-        cls, nodata: float | None, skip_nan: bool, dtype: np.dtype[Any]
+        cls,
+        nodata: float | None,
+        skip_nan: bool,
+        dtype: np.dtype[Any],
+        *,
+        masked: bool = False,
     ) -> Nodata | None:
         """Check what the user asks for.
 
@@ -52,6 +60,8 @@ class Nodata:
             Whether NaN does not count.
         dtype : numpy.dtype
             Data type of the image, which must hold the value.
+        masked : bool
+            Whether there is a mask.
 
         Returns
         -------
@@ -66,7 +76,7 @@ class Nodata:
         Examples
         --------
         >>> Nodata.parse(0.1, False, np.dtype("float32"))
-        Nodata(value=0.10000000149011612, nan=False)
+        Nodata(value=0.10000000149011612, nan=False, masked=False)
         >>> Nodata.parse(None, True, np.dtype("uint8"))
         Traceback (most recent call last):
         ...
@@ -81,26 +91,36 @@ nodata= names a value that does not count
             )
         value = None if nodata is None else _held(nodata, dtype)
         is_nan = value is not None and math.isnan(value)
-        if value is None and not skip_nan:
+        if value is None and not skip_nan and not masked:
             return None
-        return cls(value=None if is_nan else value, nan=bool(skip_nan) or is_nan)
+        return cls(
+            value=None if is_nan else value,
+            nan=bool(skip_nan) or is_nan,
+            masked=masked,
+        )
 
     @property
     def options(self) -> dict[str, Any]:
         """The arguments of the user that `parse` reads."""
         return {"nodata": self.value, "skip_nan": self.nan}
 
+    @property
+    def note(self) -> dict[str, Any]:
+        """What `noted` reads, JSON values."""
+        return {**self.options, "mask": self.masked}
+
     @classmethod
     def noted(cls, options: Mapping[str, Any]) -> Nodata | None:
         """Return what `options` of a finished image say; None if nothing."""
         value, nan = options.get("nodata"), options.get("skip_nan", False)
-        if value is None and not nan:
+        masked = options.get("mask", False)
+        if value is None and not nan and not masked:
             return None
-        return cls.from_json({"value": value, "nan": nan})
+        return cls.from_json({"value": value, "nan": nan, "masked": masked})
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
-        return {"value": self.value, "nan": self.nan}
+        return {"value": self.value, "nan": self.nan, "masked": self.masked}
 
     @classmethod
     def from_json(cls, entry: Any) -> Nodata | None:
@@ -113,13 +133,15 @@ nodata= names a value that does not count
         """
         if entry is None:
             return None
-        if not isinstance(entry, Mapping):
-            raise ValueError(f"nodata must hold value and nan, got {entry!r:.200}")
-        value = entry.get("value")
+        found = entry if isinstance(entry, Mapping) else {}
+        value = found.get("value")
+        kinds = [found.get("nan"), found.get("masked")]
         known = value is None or isinstance(value, int | float)
-        if not known or not isinstance(entry.get("nan"), bool):
-            raise ValueError(f"nodata must hold value and nan, got {entry!r:.200}")
-        return cls(value=value, nan=entry["nan"])
+        if not known or not all(isinstance(kind, bool) for kind in kinds):
+            raise ValueError(
+                f"nodata must hold value, nan and masked, got {entry!r:.200}"
+            )
+        return cls(value=value, nan=found["nan"], masked=found["masked"])
 
 
 def _held(value: Any, dtype: np.dtype[Any]) -> int | float:

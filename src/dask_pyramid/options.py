@@ -18,6 +18,7 @@ __all__ = [
     "extent",
     "extents",
     "factors",
+    "lengths",
     "named",
     "nodata",
     "numbers",
@@ -25,6 +26,7 @@ __all__ = [
     "settings",
     "shard",
     "sigma",
+    "sizes",
     "span",
     "unit",
     "unit_numbers",
@@ -140,13 +142,15 @@ def factors(text: str) -> Any:
 
     Examples
     --------
-    >>> factors("auto"), factors("2,4,8")
-    ('auto', [2, 4, 8])
+    >>> factors("auto"), factors("2,4,8"), factors("none")
+    ('auto', [2, 4, 8], [])
     >>> factors("y=2,x=2;z=2,y=4,x=4")
     [{'y': 2, 'x': 2}, {'z': 2, 'y': 4, 'x': 4}]
     """
     if text.strip().lower() == "auto":
         return "auto"
+    if text.strip().lower() == "none":
+        return []
     if "=" not in text:
         if ";" in text and "," in text:
             raise ValueError(
@@ -183,6 +187,35 @@ def numbers(text: str) -> Any:
     ({'z': 0.29, 'y': 0.26, 'x': 0.26}, (0.5,))
     """
     return by_axis(text, _number)
+
+
+def lengths(text: str) -> Any:
+    """Return spacings: numbers, or texts with a unit, one for all axes or by axis.
+
+    Examples
+    --------
+    >>> lengths("0.5"), lengths("500 nm"), lengths("z=1,x=0.2um")
+    (0.5, '500 nm', {'z': 1.0, 'x': '0.2um'})
+    """
+    return _single(by_axis(text, _length))
+
+
+def _length(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def sizes(text: str) -> Any:
+    """Return extents of axes.
+
+    Examples
+    --------
+    >>> sizes("86,80,79"), sizes("y=80,x=79")
+    ((86, 80, 79), {'y': 80, 'x': 79})
+    """
+    return by_axis(text, _whole)
 
 
 def named(texts: Iterable[str]) -> dict[str, str] | None:

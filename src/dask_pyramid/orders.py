@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from dask_pyramid import runner, session
 from dask_pyramid.jobs import describe
 from dask_pyramid.labelled import dress_all
+from dask_pyramid.locations import is_url
+from dask_pyramid.masks import open_mask
 from dask_pyramid.planning import plan_pyramid
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.graphs import graph_places
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dask_pyramid.image import Image
+    from dask_pyramid.masks import Mask
     from dask_pyramid.plan import PyramidPlan
 
 __all__ = ["check_reach", "image_places", "make_order", "order_of"]
@@ -63,15 +66,26 @@ def make_order(
     """
     here, there = share_options(storage_options, image, target)
     opened = open_image(image, **reading, storage_options=here)
+    planning = dict(planning)
+    mask = planning.pop("mask", None)
+    masks = open_mask(
+        mask,
+        axes=opened.axes,
+        shape=opened.shape,
+        storage_options=here if isinstance(mask, str) and is_url(mask) else None,
+    )
     dressed = dress_all(labels, opened, target=target, storage_options=storage_options)
-    sources = [p for each in (opened, *dressed.values()) for p in image_places(each)]
+    read = [opened, *dressed.values(), *([] if masks is None else [masks.image])]
+    sources = [place for each in read for place in image_places(each)]
     place = targets.open_target(
         target, mode=mode, sources=sources, labels=tuple(dressed), options=there
     )
     if team.elsewhere:
         check_reach(place)
-    plan = plan_pyramid(opened, crew=team.crew, **planning)
-    order = order_of(opened, plan, place, compressors=compressors, team=team)
+    plan = plan_pyramid(opened, crew=team.crew, mask=masks, **planning)
+    order = order_of(
+        opened, plan, place, compressors=compressors, team=team, mask=masks
+    )
     return replace(order, labels=dressed)
 
 
@@ -82,6 +96,7 @@ def order_of(
     *,
     compressors: Any,
     team: runner.Team,
+    mask: Mask | None = None,
 ) -> session.Order:
     """Return the order to write an image by a plan.
 
@@ -95,6 +110,8 @@ def order_of(
         Where to.
     compressors, team
         As for `make_order`.
+    mask : Mask, optional
+        Which voxels count.
 
     Warns
     -----
@@ -108,11 +125,16 @@ def order_of(
             stacklevel=4,
         )
     codecs = publication.codecs_json(plan, compressors)
-    job = describe(image, plan, codecs)
+    job = describe(image, plan, codecs, mask=mask)
     if team.elsewhere:
         image = runner.portable(image)
     return session.Order(
-        image=image, job=job, target=place, compressors=compressors, team=team
+        image=image,
+        mask=mask,
+        job=job,
+        target=place,
+        compressors=compressors,
+        team=team,
     )
 
 

@@ -45,6 +45,8 @@ class PyramidPlan:
     """Standard deviation asked for along each axis, in voxels of the parent level."""
     nodata: Nodata | None
     """Voxels that do not count; None: all count."""
+    mask_memory: int
+    """Bytes that reading the mask takes in a task; 0 without one."""
     version: str
     """Version of OME-Zarr."""
     levels: tuple[Level, ...]
@@ -60,6 +62,8 @@ class PyramidPlan:
     """Whether the source decodes into memory that it is given."""
     source_graph: bool
     """Whether the source is a dask graph, whose blocks are computed once."""
+    source_working: int = 0
+    """Bytes that reading the source holds beside its result, if more than a chunk."""
     workers: int
     """Units that run at a time, in all processes."""
     processes: int
@@ -227,7 +231,9 @@ class PyramidPlan:
             // self.workers,
             workers=self.workers,
             direct=sweep.stored or self.source_direct,
+            working=0 if sweep.stored else self.source_working,
             read_once=not sweep.stored and self.source_graph,
+            mask=self.mask_memory,
         )
 
     def to_json(self) -> dict[str, Any]:

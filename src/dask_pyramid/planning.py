@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from dask_pyramid import superblocks
 from dask_pyramid.cost import Budget
 from dask_pyramid.crew import Crew, Share, of_threads
-from dask_pyramid.image import Image, reads_directly
+from dask_pyramid.image import Image, reads_directly, working_bytes
 from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.limits import RUNTIME_BYTES
+from dask_pyramid.masks import open_mask
 from dask_pyramid.metadata import VERSIONS
 from dask_pyramid.methods import Method, Reduction, Sigma, find_method
 from dask_pyramid.nodata import Nodata
@@ -35,6 +36,7 @@ def plan_pyramid(
     sigma: Sigma = None,
     nodata: float | None = None,
     skip_nan: bool = False,
+    mask: Any = None,
     scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
     chunks: Any = None,
     shards: Any = None,
@@ -61,6 +63,11 @@ def plan_pyramid(
         there are none. NaN is the same as `skip_nan`.
     skip_nan : bool
         Whether NaN does not count; by default a NaN makes NaN of all that it reaches.
+    mask : path, URL, array or Image, optional
+        What `open_image` takes, of the spatial extents of level 0, without t and c or
+        with them. What is not under it (zero) does not count and is not written: it is
+        `nodata`, NaN with `skip_nan`, or 0. A voxel of a level is under the mask if a
+        voxel of its window is.
     scale_factors : "auto" or sequence of int or dict by axis
         Factors from level 0, increasing. ``"auto"`` halves the axes whose spacing is at
         most sqrt(2) times the finest, until the spatial part fits into one chunk.
@@ -103,6 +110,7 @@ def plan_pyramid(
     _check_version(version, shards)
     if crew is None:
         crew = of_threads(workers, memory_limit)
+    opened_mask = open_mask(mask, axes=image.axes, shape=image.shape)
     levels = make_levels(
         image,
         record,
@@ -115,7 +123,10 @@ def plan_pyramid(
         levels,
         method=record,
         sigma=sigma,
-        nodata=Nodata.parse(nodata, skip_nan, image.dtype),
+        nodata=Nodata.parse(
+            nodata, skip_nan, image.dtype, masked=opened_mask is not None
+        ),
+        mask_memory=0 if opened_mask is None else opened_mask.memory,
         version=version,
         crew=crew,
     )
@@ -130,6 +141,7 @@ def make_plan(
     version: str,
     crew: Crew,
     nodata: Nodata | None = None,
+    mask_memory: int = 0,
     parts: Sequence[Part] | None = None,
     alone: bool = False,
 ) -> PyramidPlan:
@@ -147,6 +159,8 @@ def make_plan(
         As for `plan_pyramid`.
     nodata : Nodata, optional
         Voxels that do not count.
+    mask_memory : int
+        Bytes that reading a mask takes.
     parts : sequence of Part, optional
         What of each level is to be written, whole objects; by default all.
     alone : bool
@@ -168,7 +182,13 @@ def make_plan(
         for level in levels
     ]
     passes, share = _fitting(
-        image, levels, reductions, crew=crew, parts=parts, alone=alone
+        image,
+        levels,
+        reductions,
+        crew=crew,
+        parts=parts,
+        alone=alone,
+        mask_memory=mask_memory,
     )
     return PyramidPlan(
         axes=image.axes,
@@ -177,12 +197,14 @@ def make_plan(
         method=method,
         sigma=sigmas,
         nodata=nodata,
+        mask_memory=mask_memory,
         version=version,
         levels=levels,
         passes=passes,
         source_chunks=image.chunks,
         graph_tasks=_graph_tasks(image, levels, reductions),
         source_direct=reads_directly(image),
+        source_working=working_bytes(image),
         source_graph=image.reader is None,
         workers=share.workers,
         processes=share.processes,
@@ -245,6 +267,7 @@ def _fitting(
     crew: Crew,
     parts: Sequence[Part] | None,
     alone: bool,
+    mask_memory: int,
 ) -> tuple[tuple[Pass, ...], Share]:
     """Return passes that fit, for as many units at a time as there is memory for."""
     for share in crew.shares:
@@ -255,7 +278,9 @@ def _fitting(
                 task_memory=share.task_memory,
                 workers=share.workers,
                 direct=reads_directly(image),
+                working=working_bytes(image),
                 read_once=image.reader is None,
+                mask=mask_memory,
             ),
             stream_axis=image.stream_axis,
             parts=parts,

@@ -282,6 +282,8 @@ class Provenance:
     """Standard deviation asked for along each axis; None for the method's own."""
     nodata: Nodata | None
     """Voxels that do not count; None: all count."""
+    mask: Mapping[str, Any] | None
+    """What was read as a mask, as `source`; None: there was none."""
     compressors: Any
     """Codecs as JSON values."""
     levels: tuple[LevelRecord, ...]
@@ -296,6 +298,7 @@ class Provenance:
             "method": self.method,
             "sigma": None if self.sigma is None else list(self.sigma),
             "nodata": None if self.nodata is None else self.nodata.to_json(),
+            "mask": None if self.mask is None else dict(self.mask),
             "compressors": self.compressors,
             "levels": [level.to_json() for level in self.levels],
         }
@@ -325,12 +328,14 @@ def read_provenance(attributes: Mapping[str, Any]) -> Provenance | None:
     if not isinstance(found, Mapping) or not isinstance(found.get("levels"), list):
         raise ValueError(f"{KEY} must be a record of levels, got {found!r:.200}")
     sigma, source = found.get("sigma"), found.get("source")
+    mask = found.get("mask")
     return Provenance(
         version=str(found.get("version")),
         source=dict(source) if isinstance(source, Mapping) else {},
         method=str(found.get("method")),
         sigma=None if sigma is None else tuple(sigma),
         nodata=Nodata.from_json(found.get("nodata")),
+        mask=dict(mask) if isinstance(mask, Mapping) else None,
         compressors=found.get("compressors"),
         levels=tuple(
             LevelRecord.from_json(entry if isinstance(entry, Mapping) else {})

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import graph
+from dask_pyramid.masks import open_mask
 from dask_pyramid.methods import METHODS, Method
 from dask_pyramid.planning import plan_pyramid
 from dask_pyramid.sources import open_image
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dask_pyramid.image import Image
+    from dask_pyramid.masks import Mask
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.store import targets
     from dask_pyramid.store_options import StoreOptions
@@ -41,6 +43,8 @@ class Pyramid:
     """Name of the method; None if the store does not say."""
     plan: PyramidPlan | None = field(default=None, repr=False)
     """The plan, if the pyramid was built here."""
+    mask: Mask | None = field(default=None, repr=False)
+    """Which voxels count, if the pyramid was built here with a mask."""
     stored: tuple[Image, ...] = field(default=(), repr=False)
     """An image for each level, if the pyramid was opened."""
     location: str = ""
@@ -64,7 +68,7 @@ class Pyramid:
     def levels(self) -> tuple[da.Array, ...]:
         """Dask arrays, level 0 first; nothing is read before they are computed."""
         if self.plan is not None:
-            return graph.lazy_levels(self.image, self.plan)
+            return graph.lazy_levels(self.image, self.plan, mask=self.mask)
         return tuple(image.data for image in self.stored)
 
     @property
@@ -103,7 +107,7 @@ class Pyramid:
             Where to.
         **options
             Keyword arguments of `write_pyramid`; by default method, sigma, nodata,
-            factors and chunks are those of this pyramid.
+            mask, factors and chunks are those of this pyramid.
 
         Returns
         -------
@@ -116,7 +120,7 @@ class Pyramid:
             options.setdefault("method", self.plan.method)
             options.setdefault("sigma", self.plan.sigma)
             if self.plan.nodata is not None:
-                options = {**self.plan.nodata.options, **options}
+                options = {**self.plan.nodata.options, "mask": self.mask, **options}
             options.setdefault("chunks", [level.chunks for level in self.plan.levels])
         elif self.method in METHODS:
             options.setdefault("method", self.method)
@@ -172,6 +176,7 @@ def build_pyramid(
     sigma: float | Mapping[str, float] | Sequence[float] | None = None,
     nodata: float | None = None,
     skip_nan: bool = False,
+    mask: Any = None,
     scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
     chunks: Any = None,
 ) -> Pyramid:
@@ -181,7 +186,7 @@ def build_pyramid(
     ----------
     image : Image, path, URL or array
         What `open_image` takes.
-    method, sigma, nodata, skip_nan, scale_factors, chunks
+    method, sigma, nodata, skip_nan, mask, scale_factors, chunks
         As for `plan_pyramid`; `chunks` decides where ``"auto"`` factors end.
 
     Returns
@@ -202,12 +207,14 @@ def build_pyramid(
     ((30, 150, 150), (0.5, 0.5, 0.5))
     """
     opened = open_image(image)
+    opened_mask = open_mask(mask, axes=opened.axes, shape=opened.shape)
     plan = plan_pyramid(
         opened,
         method=method,
         sigma=sigma,
         nodata=nodata,
         skip_nan=skip_nan,
+        mask=opened_mask,
         scale_factors=scale_factors,
         chunks=chunks,
     )
@@ -217,6 +224,7 @@ def build_pyramid(
         translation=tuple(level.translation for level in plan.levels),
         method=plan.method.name,
         plan=plan,
+        mask=opened_mask,
     )
 
 

@@ -91,7 +91,7 @@ def rewrite(
         parts = [parse_region(region, image.shape, image.axes)]
     else:
         parts = [_owned(plan, number) for number in plan.units.checked(units)]
-    check_same_job(image, order.job, place, changed=True)
+    check_same_job(image, order.job, place, mask=order.mask, changed=True)
     target = targets.open_existing(place.store or place.location, options=place.options)
     site = look(target)
     site.check(_VERB)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.image import Image
     from dask_pyramid.jobs import StoredJob
+    from dask_pyramid.masks import Mask
     from dask_pyramid.provenance import Provenance
     from dask_pyramid.store.targets import Target
 
@@ -22,7 +23,12 @@ __all__ = ["check_same_job"]
 
 
 def check_same_job(
-    image: Image, job: StoredJob, target: Target, *, changed: bool = False
+    image: Image,
+    job: StoredJob,
+    target: Target,
+    *,
+    mask: Mask | None,
+    changed: bool = False,
 ) -> Provenance:
     """Check that a complete pyramid is what a job would write.
 
@@ -34,6 +40,8 @@ def check_same_job(
         What would be written of it.
     target : Target
         What is there, complete.
+    mask : Mask or None
+        Its mask.
     changed : bool
         Whether files of the source may have been written since.
 
@@ -57,7 +65,11 @@ def check_same_job(
             "another tool; add_levels makes coarser levels, mode='w' replaces it"
         )
     wanted = group_attributes(
-        image, job.plan, job.parameters["codecs"], books=Books(job.plan)
+        image,
+        job.plan,
+        job.parameters["codecs"],
+        mask=mask,
+        books=Books(job.plan),
     )
     found = differences(
         _facts(attributes, changed=changed), _facts(wanted, changed=changed)

@@ -195,18 +195,24 @@ class Sampling:
 def pass_order(samplings: tuple[Sampling, ...]) -> tuple[int, ...]:
     """Return the axes that are resampled, in the order that is the least work.
 
-    Those that shrink most go first. The order depends on nothing else, for the bits of
-    a float sum depend on it.
+    Those that shrink most go first, those that grow most last. The order depends on
+    nothing else, for the bits of a float sum depend on it.
 
     Examples
     --------
     >>> up = Sampling(size_in=4, size_out=8, a=0.5, b=-0.25)
     >>> down = Sampling(size_in=8, size_out=4, a=2.0, b=0.5)
-    >>> pass_order((up, down))
-    (1, 0)
+    >>> pass_order((up, down, down, up))
+    (1, 2, 3, 0)
     """
     live = [i for i, sampling in enumerate(samplings) if not sampling.identity]
-    return tuple(sorted(live, key=lambda i: (-samplings[i].a, i)))
+
+    def rank(axis: int) -> tuple[float, int]:
+        # Rows of the last axis are the slowest: few of them, before or after.
+        a = samplings[axis].a
+        return (-a, axis if a >= 1 else -axis)
+
+    return tuple(sorted(live, key=rank))
 
 
 def _folded(index: Array, size: int, boundary: str) -> Array:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner
 from dask_pyramid.attributes import group_attributes
-from dask_pyramid.jobs import StoredJob, differences, reopen
+from dask_pyramid.jobs import StoredJob, differences, reopen, reopen_mask
 from dask_pyramid.progress import progress_callback
 from dask_pyramid.receipts import Books, can_read
 from dask_pyramid.sameness import check_same_job
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
 
     from dask_pyramid.image import Image
+    from dask_pyramid.masks import Mask
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.store.targets import Target
 
@@ -54,6 +55,8 @@ class Order:
     """What is to be written of it."""
     target: Target
     """From `open_target`: empty, to be replaced, or with what a run has left."""
+    mask: Mask | None = None
+    """Which voxels count."""
     compressors: Any = None
     """As in zarr-python, or a name."""
     team: runner.Team
@@ -122,7 +125,7 @@ def prepare(order: Order, *, break_lock: bool = False) -> None:
     ValueError
         If other processes cannot open the source.
     """
-    reopen(order.job)
+    reopen_mask(order.job, reopen(order.job))
     with _locked(order.target, Execution(break_lock=break_lock)):
         _begin(order)
 
@@ -207,7 +210,9 @@ def _reordered(target: Target, limits: Mapping[str, Any]) -> Order:
     job = _stored(target)
     with runner.connect("threads", **limits) as team:
         job = replace(job, plan=job.plan.limited(team.crew))
-        return Order(image=reopen(job), job=job, target=target, team=team)
+        image = reopen(job)
+        mask = reopen_mask(job, image)
+        return Order(image=image, mask=mask, job=job, target=target, team=team)
 
 
 class _Except:
@@ -283,6 +288,7 @@ def _run(
         reader=order.image.reader,
         target=order.target,
         fingerprint=order.job.fingerprint,
+        mask=order.mask,
         labels=order.image.labels,
     )
     done = set(map(int, books.done.nonzero()[0]))
@@ -328,6 +334,7 @@ def _publish(order: Order, books: Books, lock: Lock) -> None:
         order.image,
         plan,
         order.job.parameters["codecs"],
+        mask=order.mask,
         books=books,
     )
     kept = order.job.attributes
@@ -335,11 +342,16 @@ def _publish(order: Order, books: Books, lock: Lock) -> None:
 
 
 def _check_source(order: Order) -> None:
-    """Raise if files of the source have changed since the run began, or are gone."""
-    then, now = order.job.parameters["source"], public_source(order.image)
-    if now["kind"] == "file" and now != then:
+    """Raise if files of source or mask have changed since the run began."""
+    read = {"source": order.image}
+    if order.mask is not None:
+        read["mask"] = order.mask.image
+    for name, image in read.items():
+        then, now = order.job.parameters[name], public_source(image)
+        if now["kind"] != "file" or now == then:
+            continue
         raise OSError(
-            f"source must stay as it is while its pyramid is made, got another one: "
+            f"{name} must stay as it is while its pyramid is made, got another one: "
             f"{differences(then, now)}; nothing is published, mode='w' starts again"
         )
 
@@ -360,7 +372,7 @@ def check_complete(order: Order, execution: Execution) -> None:
         If the source is an array, whose values a finished pyramid does not know.
     """
     job, target = order.job, order.target
-    record = check_same_job(order.image, job, target)
+    record = check_same_job(order.image, job, target, mask=order.mask)
     journal = ledger.read_journal(target)
     if journal is not None and not journal.published:
         part = f" of region {journal.region!r}" if journal.region else ""

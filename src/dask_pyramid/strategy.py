@@ -74,6 +74,7 @@ def choose_passes(
                     budget,
                     chunks=levels[members[0].level].chunks,
                     direct=True,
+                    working=0,
                     read_once=False,
                 )
             sweep, cost, memory = best_pass(

@@ -16,7 +16,7 @@ from dask_pyramid.geometry import Reach, ceil_div
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["borrowed", "merged", "reduced", "tasks"]
+__all__ = ["borrowed", "merged", "reduced", "resampled", "tasks"]
 
 Chunks = tuple[tuple[int, ...], ...]
 
@@ -82,6 +82,60 @@ def _merge(
     if len(cuts) > 2 and cuts[-1] - cuts[-2] < least:
         del cuts[-2]
     return tuple(b - a for a, b in itertools.pairwise(cuts))
+
+
+def resampled(
+    chunks: Chunks, ratios: Sequence[float], least: Sequence[int], *, first_axis: int
+) -> Chunks:
+    """Return super-blocks for a resampling: merged, or cut where they grow too large.
+
+    Parameters
+    ----------
+    chunks : tuple of tuple of int
+        Blocks along each axis, as dask has them.
+    ratios : sequence of float
+        New samples for each voxel along each axis.
+    least : sequence of int
+        Shortest block along each axis, but for axes of one block.
+    first_axis : int
+        First axis along which blocks are merged or cut.
+
+    Returns
+    -------
+    tuple of tuple of int
+        Blocks that hold about 2**24 voxels, before or after, whichever is more.
+
+    Examples
+    --------
+    >>> resampled(((4, 4), (4096,)), (1.0, 8.0), (1, 16), first_axis=0)
+    ((8,), (4096,))
+    >>> resampled(((4096,), (4096, 4096)), (8.0, 8.0), (16, 16), first_axis=0)
+    ((1024, 1024, 1024, 1024), (1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024))
+    """
+    shape = [sum(blocks) for blocks in chunks]
+    sizes = [max(blocks) for blocks in chunks]
+    growth = max(1.0, math.prod(ratios))
+    while math.prod(sizes) * growth > 4 * _BLOCK_VOXELS:
+        cut = [i for i in range(first_axis, len(sizes)) if sizes[i] > 2 * least[i]]
+        if not cut:
+            break
+        largest = max(cut, key=lambda i: sizes[i])
+        sizes[largest] = ceil_div(sizes[largest], 2)
+    while math.prod(sizes) * growth < _BLOCK_VOXELS:
+        growing = [i for i in range(first_axis, len(sizes)) if sizes[i] < shape[i]]
+        if not growing:
+            break
+        smallest = min(growing, key=lambda i: sizes[i])
+        sizes[smallest] = min(2 * sizes[smallest], shape[smallest])
+    return tuple(
+        _merge(blocks if max(blocks) <= size else _regular(n, size), size, 1, shortest)
+        for blocks, size, shortest, n in zip(chunks, sizes, least, shape, strict=True)
+    )
+
+
+def _regular(extent: int, size: int) -> tuple[int, ...]:
+    whole, rest = divmod(extent, size)
+    return (size,) * whole + ((rest,) if rest else ())
 
 
 def reduced(chunks: Chunks, steps: Sequence[int]) -> Chunks:

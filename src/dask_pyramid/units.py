@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dask_pyramid.device import Backend
+    from dask_pyramid.masks import Mask
     from dask_pyramid.passes import Unit
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.store.targets import Target
@@ -50,6 +51,8 @@ class Job:
     """Where the levels go."""
     fingerprint: str = ""
     """Which source, plan and codecs the receipts are for."""
+    mask: Mask | None = None
+    """Which voxels count; None: all but those that the plan says."""
     labels: bool = False
     """Whether the values are ids, which are gathered."""
 
@@ -149,7 +152,12 @@ class _Run:
         self.reader: Reader = reader
         self.scratch = np.empty(0, job.plan.dtype)
         self.chains = Chains(
-            job.plan, sweep, lanes=self.lanes, needs=self.needs, backend=backend
+            job.plan,
+            sweep,
+            lanes=self.lanes,
+            needs=self.needs,
+            backend=backend,
+            mask=job.mask,
         )
         self.buffers = self.chains.buffers
 
@@ -195,10 +203,18 @@ class _Run:
     def _read(self, move: Move) -> None:
         out = self.buffers[0].extend(move)
         region = self._box(self.needs[0], move.start, move.stop)
+        under = None
+        if self.chains.coverage is not None:
+            under = self.chains.coverage.read(move, region)
+            if not under.any():  # not even read
+                out[...] = self.job.plan.fill
+                return
         if isinstance(self.reader, DirectReader) and out.flags.c_contiguous:
             self.reader.read_into(region, out)
         else:
             out[...] = self.reader.read(region)
+        if under is not None and not self.sweep.stored:
+            np.copyto(out, np.asarray(self.job.plan.fill, out.dtype), where=~under)
 
     def _write(self, move: Move) -> int:
         if not self.written:

@@ -34,6 +34,7 @@ def write_pyramid(
     sigma: float | Mapping[str, float] | Sequence[float] | None = None,
     nodata: float | None = None,
     skip_nan: bool = False,
+    mask: Any = None,
     scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
     axes: str | Sequence[str] | None = None,
     scale: Mapping[str, float] | Sequence[float] | None = None,
@@ -86,6 +87,11 @@ def write_pyramid(
         there are none. NaN is the same as `skip_nan`.
     skip_nan : bool
         Whether NaN does not count; by default a NaN makes NaN of all that it reaches.
+    mask : path, URL, array or Image, optional
+        What `open_image` takes, of the spatial extents of level 0, without t and c or
+        with them. What is not under it (zero) does not count and is not written: it is
+        `nodata`, NaN with `skip_nan`, or 0. A voxel of a level is under the mask if a
+        voxel of its window is.
     scale_factors : "auto" or sequence of int or dict by axis
         Factors from level 0, increasing: ``[2, 4, 8]``. ``"auto"`` makes voxels
         isotropic first and ends when the spatial part fits into one chunk.
@@ -174,6 +180,7 @@ def write_pyramid(
                 "sigma": sigma,
                 "nodata": nodata,
                 "skip_nan": skip_nan,
+                "mask": mask,
                 "scale_factors": scale_factors,
                 "chunks": chunks,
                 "shards": shards,

@@ -27,6 +27,7 @@ from dask_pyramid.cli.parameters import (
     LAYOUT,
     LEVELS,
     MACHINE,
+    MASK,
     METHOD,
     MODE,
     PROGRESS,
@@ -42,6 +43,7 @@ from dask_pyramid.cli.parameters import (
     storage_options,
     with_options,
 )
+from dask_pyramid.cli.resampling import resample
 from dask_pyramid.cli.running import client_of
 from dask_pyramid.cli.telling import as_text, reported, stoppable
 
@@ -64,6 +66,7 @@ def main() -> None:
 
 
 main.add_command(compare)
+main.add_command(resample)
 
 
 @main.command(epilog="Example: dask-pyramid write a.tif a.ome.zarr --unit um "
@@ -299,7 +302,7 @@ def info(
     type=click.Path(dir_okay=False, writable=True),
     help="Write the report to this file, as HTML.",
 )
-@with_options(LAYOUT[-1], RUNNING[0], *STORE, PROGRESS, JSON, DEBUG)
+@with_options(MASK, LAYOUT[-1], RUNNING[0], *STORE, PROGRESS, JSON, DEBUG)
 def verify(
     store: str,
     *,

@@ -19,6 +19,7 @@ __all__ = [
     "LAYOUT",
     "LEVELS",
     "MACHINE",
+    "MASK",
     "METHOD",
     "METHODS",
     "MODE",
@@ -103,6 +104,12 @@ READING = (
     ),
 )
 
+MASK = click.option(
+    "--mask",
+    metavar="PATH",
+    help="Image of the extents of level 0, with or without t and c; what is zero there "
+    "does not count and is not written.",
+)
 COUNTING = (
     click.option(
         "--nodata",
@@ -112,6 +119,7 @@ COUNTING = (
         "background of labels; nan for NaN.  [default: all voxels count]",
     ),
     click.option("--skip-nan", is_flag=True, help="NaN does not count."),
+    MASK,
 )
 
 READING_NAMES = ("axes", "scale", "translation", "unit", "name")
@@ -139,7 +147,8 @@ LAYOUT = (
         show_default=True,
         help="Factors from level 0, increasing, one for each further level: 2,4,8, or "
         "by axis with semicolons between levels: y=2,x=2;z=2,y=4,x=4. auto makes "
-        "voxels isotropic first and ends when a level fits into one chunk.",
+        "voxels isotropic first and ends when a level fits into one chunk; none makes "
+        "no further level.",
     ),
     click.option(
         "--chunks",

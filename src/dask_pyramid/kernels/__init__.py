@@ -2,11 +2,11 @@
 
 `reduce_block` makes a range of samples of the next level from exactly the voxels that
 they need (`geometry.needed`), `resample_block` the same at any spacing
-(`Sampling.needed`). There are two implementations with one meaning: `generic`, `masked`
-(where not every voxel counts) and `interpolation` speak the array API and run on NumPy,
-CuPy and strict arrays; the same with `compiled` are numba for host blocks that are
-large enough to pay for the compiler. They agree bit for bit, so the choice never shows
-in the result.
+(`Sampling.needed`). There are three implementations with one meaning: `generic`,
+`masked` (where not every voxel counts) and `interpolation` speak the array API and run
+on NumPy, CuPy and strict arrays; the same with `compiled` are numba for host blocks
+that are large enough to pay for the compiler; `fused` is CUDA for CuPy blocks. They
+agree bit for bit, so the choice between them never shows in the result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.kernels import generic, interpolation, masked
+from dask_pyramid.device import on_gpu
+from dask_pyramid.kernels import fused, generic, interpolation, masked
+from dask_pyramid.kernels.masked import any_of_window
 from dask_pyramid.sampling import pass_order
 
 if TYPE_CHECKING:
@@ -27,11 +29,14 @@ if TYPE_CHECKING:
     from dask_pyramid.sampling import Sampling
 
 __all__ = [
+    "any_of_window",
     "has_compiled",
     "load_compiled",
     "pays_to_compile",
     "reduce_block",
+    "resample_axis",
     "resample_block",
+    "resampling_type",
 ]
 
 # A fresh process takes 0.5 s to load numba and compiled code from its cache, and one
@@ -119,9 +124,9 @@ def reduce_block(
         Voxels that count, besides `reduction.ignore`, which must be given with it.
     compiled : bool
         Whether to use the numba kernels where there is one for this dtype and method.
-    out : numpy.ndarray, optional
-        Host memory for the samples, rows contiguous; else new memory on the device of
-        `block`.
+    out : array, optional
+        Memory for the samples on the device of `block`, rows contiguous; else new
+        memory.
 
     Returns
     -------
@@ -139,6 +144,8 @@ def reduce_block(
             out = np.empty([span.count for span in spans], block.dtype)
         _reduce_compiled(block, reduction, spans, mask=mask, out=out)
         return out
+    if on_gpu(block) and fused.has_kernel(block.dtype, reduction):
+        return fused.reduce_block(block, reduction, spans, out=out)
     if reduction.ignore is None:
         samples = generic.reduce_block(block, reduction, spans)
     else:
@@ -209,17 +216,106 @@ def resample_block(
     if tuple(block.shape) != shape:
         raise ValueError(f"block must have the shape {shape}, got {block.shape}")
     axes = pass_order(tuple(samplings))
-    gathers = all(samplings[axis].gather for axis in axes)
-    host = compiled and not gathers and isinstance(block, np.ndarray)
-    if host and block.dtype.char in _ARITHMETIC and block.dtype.isnative:
-        from dask_pyramid.kernels import compiled_interpolation as fast
-
-        if out is None:
-            out = np.empty([span.count for span in spans], block.dtype)
-        fast.resample_block(block, samplings, spans, out=out)
-        return out
-    samples = interpolation.resample_block(block, samplings, spans)
-    if out is None:
+    if axes and compiled and isinstance(block, np.ndarray):
+        samples = _pass_by_pass(block, samplings, spans, axes=axes, out=out)
+    else:
+        samples = interpolation.resample_block(block, samplings, spans)
+    if out is None or samples is out:
         return samples
     out[...] = samples
     return out
+
+
+def _pass_by_pass(
+    block: np.ndarray[Any, Any],
+    samplings: Sequence[Sampling],
+    spans: Sequence[Span],
+    *,
+    axes: Sequence[int],
+    out: np.ndarray[Any, Any] | None,
+) -> np.ndarray[Any, Any]:
+    """Resample a host block by compiled passes; only the last one rounds."""
+    dtype, real = block.dtype, resampling_type(block.dtype, samplings)
+    for axis in axes:
+        shape = [*block.shape]
+        shape[axis] = spans[axis].count
+        last = axis == axes[-1]
+        target = out if last else None
+        if target is None:
+            target = np.empty(shape, dtype if last else real)
+        resample_axis(
+            block,
+            samplings[axis],
+            spans[axis],
+            axis=axis,
+            real=real,
+            out=target,
+            compiled=True,
+        )
+        block = target
+    return block
+
+
+def resampling_type(
+    dtype: np.dtype[Any], samplings: Sequence[Sampling]
+) -> np.dtype[Any]:
+    """Return the type of what lies between two passes of `resample_axis`.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Data type of the voxels.
+    samplings : sequence of Sampling
+        One for each axis.
+
+    Returns
+    -------
+    numpy.dtype
+        The voxels' own where each sample is one voxel, else that in which sums go.
+    """
+    axes = pass_order(tuple(samplings))
+    if all(samplings[axis].gather for axis in axes):
+        return dtype
+    real: np.dtype[Any] = np.dtype(generic.accumulator(dtype, np))
+    return real
+
+
+def resample_axis(
+    block: np.ndarray[Any, Any],
+    sampling: Sampling,
+    span: Span,
+    *,
+    axis: int,
+    real: np.dtype[Any],
+    out: np.ndarray[Any, Any],
+    compiled: bool = False,
+) -> None:
+    """Resample one axis of a host block: one pass of `resample_block`.
+
+    Parameters
+    ----------
+    block : numpy.ndarray
+        Along `axis` the voxels that are needed; all there is along the others.
+    sampling : Sampling
+        Of `axis`.
+    span : Span
+        Samples to make.
+    axis : int
+        Which axis.
+    real : numpy.dtype
+        From `resampling_type`.
+    out : numpy.ndarray
+        Takes the samples: as they are if of type `real`, else rounded.
+    compiled : bool
+        Whether to use the numba kernels where there is one.
+    """
+    if real.kind != "f" or (sampling.gather and out.dtype == block.dtype):
+        out[...] = interpolation.gather(block, sampling, span, axis=axis)
+    elif compiled and {block.dtype.char, out.dtype.char} <= _ARITHMETIC:
+        from dask_pyramid.kernels import compiled_interpolation as fast
+
+        fast.resample_axis(block, sampling, span, axis=axis, real=real, out=out)
+    else:
+        values = block.astype(real, copy=False)
+        sums = interpolation.weigh(values, sampling, span, axis=axis)
+        out[...] = generic.from_accumulator(sums, out.dtype, xp=np)

@@ -14,14 +14,12 @@ import numpy as np
 from numba import njit
 
 from dask_pyramid.kernels.interpolation import tap_table
-from dask_pyramid.sampling import Sampling, pass_order
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from dask_pyramid.geometry import Span
+    from dask_pyramid.sampling import Sampling
 
-__all__ = ["resample_block"]
+__all__ = ["resample_axis"]
 
 Array = np.ndarray[Any, Any]
 
@@ -31,24 +29,24 @@ _LANES = 32
 _PART = 4096
 
 
-def resample_block(
-    block: Array, samplings: Sequence[Sampling], spans: Sequence[Span], *, out: Array
+def resample_axis(
+    values: Array,
+    sampling: Sampling,
+    span: Span,
+    *,
+    axis: int,
+    real: np.dtype[Any],
+    out: Array,
 ) -> None:
-    """Resample one block into `out`; see `dask_pyramid.kernels.resample_block`."""
-    axes = pass_order(tuple(samplings))
-    real = np.float32 if block.itemsize <= 2 else np.float64
-    values = block
-    for axis in axes:
-        last = axis == axes[-1]
-        shape = list(values.shape)
-        shape[axis] = spans[axis].count
-        direct = last and out.flags.c_contiguous
-        target = out if direct else np.empty(shape, out.dtype if last else real)
-        index, weights = tap_table(samplings[axis], spans[axis])
-        _pass(values, target, index, weights.astype(real), axis=axis)
-        values = target
-    if values is not out:
-        out[...] = values
+    """Resample one axis into `out`; see `dask_pyramid.kernels.resample_axis`."""
+    index, weights = tap_table(sampling, span)
+    weights = weights.astype(real)
+    if not out.flags.c_contiguous:
+        target = np.empty(out.shape, out.dtype)
+        _pass(values, target, index, weights, axis=axis)
+        out[...] = target
+    else:
+        _pass(values, out, index, weights, axis=axis)
 
 
 def _pass(

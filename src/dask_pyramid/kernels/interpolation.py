@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dask_pyramid.device import namespace
 from dask_pyramid.kernels.generic import accumulator, from_accumulator
 from dask_pyramid.sampling import Sampling, pass_order
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.geometry import Span
 
-__all__ = ["resample_block", "tap_table"]
+__all__ = ["gather", "resample_block", "tap_table", "weigh"]
 
 Array = np.ndarray[Any, Any]
 
@@ -27,14 +28,15 @@ def resample_block(
     block: Any, samplings: Sequence[Sampling], spans: Sequence[Span]
 ) -> Any:
     """Resample one block; see `dask_pyramid.kernels.resample_block`."""
-    xp = block.__array_namespace__()
+    xp = namespace(block)
     axes = pass_order(tuple(samplings))
     if all(samplings[axis].gather for axis in axes):
-        return _gathered(block, samplings, spans, axes=axes, xp=xp)
+        for axis in axes:
+            block = gather(block, samplings[axis], spans[axis], axis=axis)
+        return block if axes else xp.asarray(block, copy=True)
     values = xp.astype(block, accumulator(block.dtype, xp))
     for axis in axes:
-        index, weights = tap_table(samplings[axis], spans[axis])
-        values = _weighted(values, index, weights, axis=axis, xp=xp)
+        values = weigh(values, samplings[axis], spans[axis], axis=axis)
     return from_accumulator(values, block.dtype, xp=xp)
 
 
@@ -44,23 +46,17 @@ def tap_table(sampling: Sampling, span: Span) -> tuple[Array, Array]:
     return index - sampling.needed(span.first, span.stop).start, weights
 
 
-def _gathered(
-    block: Any,
-    samplings: Sequence[Sampling],
-    spans: Sequence[Span],
-    *,
-    axes: Sequence[int],
-    xp: Any,
-) -> Any:
+def gather(block: Any, sampling: Sampling, span: Span, *, axis: int) -> Any:
     """Take one voxel for each sample, without arithmetic: ids of 64 bits stay ids."""
-    for axis in axes:
-        index, _ = tap_table(samplings[axis], spans[axis])
-        index = xp.asarray(index[:, 0], device=block.device)
-        block = xp.take(block, index, axis=axis)
-    return block if axes else xp.asarray(block, copy=True)
+    xp = namespace(block)
+    index, _ = tap_table(sampling, span)
+    return xp.take(block, xp.asarray(index[:, 0], device=block.device), axis=axis)
 
 
-def _weighted(values: Any, index: Array, weights: Array, *, axis: int, xp: Any) -> Any:
+def weigh(values: Any, sampling: Sampling, span: Span, *, axis: int) -> Any:
+    """Return weighted sums along one axis, in the float type of `values`."""
+    xp = namespace(values)
+    index, weights = tap_table(sampling, span)
     shape = [1] * values.ndim
     shape[axis] = -1
     total = None

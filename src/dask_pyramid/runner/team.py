@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from dask_pyramid.crew import Crew, Member, of_members, of_processes, of_threads
+from dask_pyramid.graph import resample_array
 from dask_pyramid.runner.processes import refuse_unguarded
+from dask_pyramid.sources.resampled import ResampledReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,6 +219,12 @@ def portable(image: Image) -> Image:
     import dask.array as da
 
     assert image.reader is not None  # a graph is not in memory
+    if isinstance(image.reader, ResampledReader):
+        below = portable(replace(image, reader=image.reader.source))
+        assert below.graph is not None
+        samplings = image.reader.samplings
+        graph = resample_array(below.graph, samplings, first_axis=image.stream_axis)
+        return replace(image, reader=None, graph=graph)
     whole = tuple(slice(0, n) for n in image.shape)
     pixels = image.reader.read(whole)
     blocks = da.from_array(pixels, chunks=image.block_shape(), name=False)

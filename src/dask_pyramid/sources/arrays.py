@@ -81,7 +81,39 @@ class ArrayReader:
         return np.array(self._array[region], dtype=self.dtype, order="C", subok=False)
 
 
-class TransposedReader:
+class _Wrapper:
+    """What is the same of a reader and of one that reads it with other axes."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type in native byte order."""
+        return self._reader.dtype
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Real paths or URLs that are read."""
+        return self._reader.locations
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pixels lie in this process."""
+        return bool(getattr(self._reader, "in_memory", False))
+
+    @property
+    def working_bytes(self) -> int:
+        """What a read holds beside its result, if more than a chunk."""
+        return int(getattr(self._reader, "working_bytes", 0))
+
+    @property
+    def resampling(self) -> Any:
+        """How the source is resampled; None if it is not."""
+        return getattr(self._reader, "resampling", None)
+
+
+class TransposedReader(_Wrapper):
     """Read another reader with its axes in another order.
 
     Parameters
@@ -93,7 +125,7 @@ class TransposedReader:
     """
 
     def __init__(self, reader: Reader, permutation: Sequence[int]) -> None:
-        self._reader = reader
+        super().__init__(reader)
         self._permutation = tuple(permutation)
         self._inverse = tuple(int(i) for i in np.argsort(self._permutation))
 
@@ -112,24 +144,9 @@ class TransposedReader:
         return self._permuted(self._reader.shape)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """Data type in native byte order."""
-        return self._reader.dtype
-
-    @property
     def chunks(self) -> tuple[int, ...]:
         """Extent in voxels of what is decoded together."""
         return self._permuted(self._reader.chunks)
-
-    @property
-    def locations(self) -> tuple[str, ...]:
-        """Real paths or URLs that are read."""
-        return self._reader.locations
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether the pixels lie in this process."""
-        return bool(getattr(self._reader, "in_memory", False))
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Return the voxels of `region`, as a view of the block that was read."""
@@ -137,7 +154,7 @@ class TransposedReader:
         return block.transpose(self._permutation)
 
 
-class ExpandedReader:
+class ExpandedReader(_Wrapper):
     """Read another reader with one axis more, of extent 1.
 
     Parameters
@@ -149,7 +166,7 @@ class ExpandedReader:
     """
 
     def __init__(self, reader: Reader, axis: int) -> None:
-        self._reader = reader
+        super().__init__(reader)
         self._axis = axis
 
     def __repr__(self) -> str:
@@ -167,24 +184,9 @@ class ExpandedReader:
         return self._with_one(self._reader.shape)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """Data type in native byte order."""
-        return self._reader.dtype
-
-    @property
     def chunks(self) -> tuple[int, ...]:
         """Extent in voxels of what is decoded together."""
         return self._with_one(self._reader.chunks)
-
-    @property
-    def locations(self) -> tuple[str, ...]:
-        """Real paths or URLs that are read."""
-        return self._reader.locations
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether the pixels lie in this process."""
-        return bool(getattr(self._reader, "in_memory", False))
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Return the voxels of `region`."""
@@ -288,6 +290,11 @@ class JoinedReader:
     def in_memory(self) -> bool:
         """Whether pixels lie in this process."""
         return any(getattr(part, "in_memory", False) for part in self._parts)
+
+    @property
+    def working_bytes(self) -> int:
+        """What a read holds beside its result, if more than a chunk."""
+        return max(getattr(part, "working_bytes", 0) for part in self._parts)
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Return the voxels of `region`, out of one part or joined of both."""

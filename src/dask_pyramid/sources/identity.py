@@ -39,15 +39,19 @@ def public_source(image: Image) -> dict[str, Any]:
     dict
         `kind`: "array" (in memory, or a dask graph), "file" or "url", and its
         `location`; for several files the first and last, and their number. Files have
-        a `stamp`, a text that changes with them.
+        a `stamp`, a text that changes with them. `resampling`: what was done to it.
     """
     places = () if image.reader is None else image.reader.locations
     places = tuple(place for place in places if not place.startswith("store:"))
+    steps = getattr(image.reader, "resampling", None) or ()
+    # By number, so that a difference is told by its place.
+    done = {"resampling": {str(i): s for i, s in enumerate(steps)}} if steps else {}
     if not places:
-        return {"kind": "array"}
+        return {"kind": "array", **done}
     found: dict[str, Any] = {
         "kind": "url" if is_url(places[0]) else "file",
         "location": places[0],
+        **done,
     }
     if len(places) > 1:
         found.update(last=places[-1], files=len(places))
@@ -80,7 +84,11 @@ def identify(image: Image) -> dict[str, Any]:
         return {**found, "stamp": str(image.graph.name)}
     if found["kind"] != "array" or not getattr(image.reader, "in_memory", False):
         return found
-    return {**found, "stamp": _values_stamp(image.reader)}
+    # Of a resampled array the values that it is made of say as much, and cost less.
+    reader: Any = image.reader
+    while hasattr(reader, "samplings"):
+        reader = reader.source
+    return {**found, "stamp": _values_stamp(reader)}
 
 
 def _files_stamp(places: tuple[str, ...]) -> str:

@@ -7,8 +7,10 @@ nothing outside of the store is read.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.masks import open_mask
 from dask_pyramid.progress import verify_callback
 from dask_pyramid.runner import connect
 from dask_pyramid.verify.arrays import check_arrays, check_consolidated
@@ -44,6 +46,7 @@ def verify_pyramid(
     *,
     sample: str | float = DEFAULT_SAMPLE,
     seed: int = 0,
+    mask: Any = None,
     workers: int | None = None,
     client: Any = None,
     storage_options: Mapping[str, Any] | StoreOptions | None = None,
@@ -61,6 +64,9 @@ def verify_pyramid(
         ``"full"``: everything.
     seed : int
         Chooses the boxes; the same seed chooses the same ones.
+    mask : path, URL, array or Image, optional
+        The mask that the pyramid was made with, which is not stored in it. Without it,
+        voxels that were made across its border are not compared.
     workers : int, optional
         Number of threads; by default the number of cores.
     client : distributed.Client or str, optional
@@ -112,7 +118,13 @@ def verify_pyramid(
         engine = Engine(workers=threads, client=team.client, progress=callback)
         parts = _images(tree, log)
         for part in parts:
+            part.mask = mask
             _check(tree, part, effort, engine=engine, seed=seed, log=log)
+    if mask is not None and not any(part.masked for part in parts):
+        raise ValueError(
+            f"mask must be that of a pyramid made with one, got one for "
+            f"{tree.location}, whose metadata name none; leave it out"
+        )
     return Verification(
         location=tree.location,
         version=parts[0].image.version if parts else "",
@@ -225,6 +237,7 @@ def _check(
     )
     part.presences = tuple(list_objects(tree, level, log) for level in levels)
     part.making = stated(part.image, levels, log)
+    _take_mask(part, effort, log)
     _check_record(tree, part, effort, engine=engine, seed=seed, log=log)
     if part.making is None and effort.reads and len(levels) > 1:
         part.making = explained(
@@ -250,6 +263,20 @@ def _check(
         if part.making is None:
             check_likeness(part, effort, engine=engine, seed=seed, log=log)
     check_absent(part, effort, log)
+
+
+def _take_mask(part: Part, effort: Effort, log: Log) -> None:
+    """Open the mask of an image that was made with one, or tell that it is needed."""
+    if not part.masked:
+        return
+    assert part.making is not None  # or it would not be masked
+    assert part.image.axes is not None  # or its making would not be known
+    axes = tuple(axis.name for axis in part.image.axes)
+    mask = open_mask(part.mask, axes=axes, shape=part.levels[0].shape)
+    part.making = replace(part.making, mask=mask)
+    if mask is None and part.making.recipe.needs_mask and effort.reads:
+        text = "made with a mask, which is not stored; mask= compares all voxels"
+        log.add("content-mask", text, level=part.image.path)
 
 
 def _check_record(

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dask_pyramid.verify.doubt import guessed_mask, mixed
+
 if TYPE_CHECKING:
     from dask_pyramid.image import Region
+    from dask_pyramid.masks import Mask
     from dask_pyramid.sources.zarr_arrays import ZarrReader
     from dask_pyramid.verify.recipes import Recipe
 
@@ -33,6 +36,10 @@ class Way:
     """The kernel."""
     compiled: bool = False
     """Whether to use compiled kernels; the result is the same."""
+    mask: Mask | None = None
+    """The mask, if there was one and it is at hand."""
+    factors: tuple[int, ...] = ()
+    """Voxels of level 0 for each voxel of the parent, to read the mask."""
 
     @property
     def voxels(self) -> int:
@@ -54,11 +61,40 @@ class Way:
             If the level below cannot be read.
         """
         shape = self.reader.shape
-        block = read_box(self.reader, self.recipe.region(region, self.steps, shape))
+        wanted = self.recipe.region(region, self.steps, shape)
+        block = read_box(self.reader, wanted)
+        mask = None
+        if self.recipe.masked:
+            mask = self._counting(block, wanted)
         with np.errstate(all="ignore"):  # NaN and overflow are data here
             return self.recipe.compute(
-                block, region, steps=self.steps, shape=shape, compiled=self.compiled
+                block,
+                region,
+                steps=self.steps,
+                shape=shape,
+                mask=mask,
+                compiled=self.compiled,
             )
+
+    def _counting(self, block: Any, wanted: Region) -> Any:
+        if self.mask is not None:
+            return self.mask.read(wanted, self.factors)
+        assert self.recipe.nodata is not None  # or there would be no mask
+        return guessed_mask(block, self.recipe.nodata.fill)
+
+    def doubtful(self, region: Region) -> Any:
+        """Return which voxels of `region` cannot be made without the mask, or False."""
+        if self.mask is not None or not self.recipe.needs_mask:
+            return False
+        shape = self.reader.shape
+        wanted = self.recipe.region(region, self.steps, shape)
+        return mixed(
+            self._counting(read_box(self.reader, wanted), wanted),
+            region,
+            steps=self.steps,
+            reaches=self.recipe.reduction(self.steps).reaches,
+            shape=shape,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +160,10 @@ class Comparison:
         place["parent_bytes"] = self.way.bytes(self.region)
         try:
             expected = self.way.made(self.region)
+            doubtful = self.way.doubtful(self.region)
         except OSError as error:
             return Compared(**place, parent_unreadable=str(error))
-        wrong = different(stored, expected, exact=self.exact)
+        wrong = different(stored, expected, exact=self.exact) & ~np.asarray(doubtful)
         count = int(np.count_nonzero(wrong))
         if count:
             at = np.unravel_index(int(np.argmax(wrong)), wrong.shape)

@@ -21,6 +21,7 @@ from dask_pyramid.verify.recipes import RECIPES, Recipe, hinted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dask_pyramid.masks import Mask
     from dask_pyramid.sources.zarr_arrays import ZarrReader
     from dask_pyramid.verify.content import Explained
     from dask_pyramid.verify.described import Described, StoredLevel
@@ -43,6 +44,10 @@ class Making:
     """For each level that was derived, by its place: from which, by which steps."""
     stated: bool
     """Whether the maker says so, and it is this package."""
+    factors: tuple[tuple[int, ...], ...] = ()
+    """Voxels of level 0 for each voxel of the levels, if the maker says so."""
+    mask: Mask | None = None
+    """The mask, if there was one and it is at hand."""
 
     def way(self, number: int, readers: Sequence[ZarrReader]) -> Way | None:
         """Return how a level was made, None if that is not known."""
@@ -54,6 +59,8 @@ class Making:
             reader=readers[derivation.parent],
             steps=derivation.steps,
             recipe=self.recipe,
+            mask=self.mask,
+            factors=self.factors[derivation.parent] if self.factors else (),
         )
 
 
@@ -110,7 +117,9 @@ def stated(image: Described, levels: Sequence[StoredLevel], log: Log) -> Making 
         sigma=_sigma(sigma, factors[0]),
         nodata=nodata,
     )
-    return Making(recipe=recipe, derivations=derivations, stated=True)
+    return Making(
+        recipe=recipe, derivations=derivations, stated=True, factors=tuple(factors)
+    )
 
 
 def _sigma(sigma: Any, one: Sequence[int]) -> tuple[float | None, ...] | None:
@@ -134,7 +143,7 @@ def _nodata(image: Described, level: StoredLevel) -> Nodata | None:
     if image.record is not None:
         found = image.record.nodata
     if found is not None:
-        found = Nodata.parse(found.value, found.nan, level.dtype)
+        found = Nodata.parse(found.value, found.nan, level.dtype, masked=found.masked)
     return found
 
 

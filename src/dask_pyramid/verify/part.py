@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.verify.findings import Checked
 
@@ -35,11 +35,18 @@ class Part:
     """What is stored of each level."""
     making: Making | None = None
     """How levels were made."""
+    mask: Any = None
+    """What the user gives as the mask that it was made with."""
     counts: list[Counter[str]] = field(default_factory=list)
     """Numbers of `Checked`, for each level."""
 
     def __post_init__(self) -> None:
         self.counts = [Counter() for _ in self.levels]
+
+    @property
+    def masked(self) -> bool:
+        """Whether the image was made with a mask."""
+        return self.making is not None and self.making.recipe.masked
 
     def record(self, number: int) -> LevelRecord | None:
         """Return the record of a level, if it fits to what is there."""

@@ -47,7 +47,7 @@ class Recipe:
         self, region: Region, steps: Sequence[int], shape: Sequence[int]
     ) -> Region:
         """Return what is needed of the level below, which has `shape`."""
-        reaches = self._reduction(steps).reaches
+        reaches = self.reduction(steps).reaches
         if self.variant:
             reaches = (Reach(),) * len(steps)
         return tuple(
@@ -59,7 +59,7 @@ class Recipe:
         """Return how many voxels one sample is made of."""
         return math.prod(
             step + reach.before + reach.after
-            for step, reach in zip(steps, self._reduction(steps).reaches, strict=True)
+            for step, reach in zip(steps, self.reduction(steps).reaches, strict=True)
         )
 
     def compute(
@@ -69,9 +69,13 @@ class Recipe:
         *,
         steps: Sequence[int],
         shape: Sequence[int],
+        mask: Any = None,
         compiled: bool = False,
     ) -> Any:
-        """Return the voxels of `region`, made from what `self.region` asks for."""
+        """Return the voxels of `region`, made from what `self.region` asks for.
+
+        `mask` says which of it count, for a recipe with a mask.
+        """
         if self.variant == "middle":
             return _middle(block, region, steps)
         if self.variant:
@@ -80,9 +84,24 @@ class Recipe:
             Span(first=r.start, stop=r.stop, size=n)
             for r, n in zip(region, shape, strict=True)
         ]
-        return reduce_block(block, self._reduction(steps), spans, compiled=compiled)
+        return reduce_block(
+            block, self.reduction(steps), spans, mask=mask, compiled=compiled
+        )
 
-    def _reduction(self, steps: Sequence[int]) -> Reduction:
+    @property
+    def masked(self) -> bool:
+        """Whether what counts is decided by a mask, too."""
+        return self.nodata is not None and self.nodata.masked
+
+    @property
+    def needs_mask(self) -> bool:
+        """Whether values alone do not tell what counts."""
+        nodata = self.nodata
+        plain = nodata is not None and nodata.value is None and not nodata.nan
+        return plain and self.masked
+
+    def reduction(self, steps: Sequence[int]) -> Reduction:
+        """Return the reduction by `steps`."""
         names = [str(i) for i in range(len(steps))]
         return self.method.reduction(
             steps, axes=names, sigma=self.sigma, ignore=self.nodata

@@ -135,6 +135,7 @@ _NOTES = {
     "content-cause": "what explains content that is wrong",
     "content-explained": "the method that explains the content",
     "content-unchecked": "a method that is not known cannot be recomputed",
+    "content-mask": "a mask is not stored; what was made across its border needs it",
     "omero-alone": "channels are described where there is no channel axis",
 }
 

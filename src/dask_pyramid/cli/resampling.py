@@ -1,0 +1,158 @@
+"""The command `resample`: write an image at another spacing, as a pyramid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+import dask_pyramid as dp
+from dask_pyramid import options
+from dask_pyramid.cli.parameters import (
+    BREAK_LOCK,
+    COMPRESSOR,
+    DEBUG,
+    LAYOUT,
+    MODE,
+    PROGRESS,
+    READING,
+    READING_NAMES,
+    RETRIES,
+    RUNNING,
+    RUNNING_NAMES,
+    SOURCE_STORE,
+    STORE,
+    parsed_by,
+    storage_options,
+    with_options,
+)
+from dask_pyramid.cli.running import client_of
+from dask_pyramid.cli.telling import reported, stoppable
+
+__all__ = ["resample"]
+
+_SPACING = (
+    click.option(
+        "--to-scale",
+        metavar="LENGTHS",
+        callback=parsed_by(options.lengths),
+        help="Spacing wanted, in the unit of the image or with one: 0.5, 500nm, or by "
+        "axis, z=1,y=0.5.",
+    ),
+    click.option(
+        "--factor",
+        metavar="NUMBERS",
+        callback=parsed_by(options.sigma),
+        help="New samples for each old one: 0.5, or by axis, z=9.4.",
+    ),
+    click.option(
+        "--shape",
+        metavar="VOXELS",
+        callback=parsed_by(options.sizes),
+        help="Extent wanted, for each axis or by name: y=512,x=512.",
+    ),
+    click.option(
+        "--isotropic",
+        metavar="LENGTH",
+        callback=parsed_by(options.lengths),
+        help="One spacing for all spatial axes: finest, coarsest, or a length.",
+    ),
+    click.option(
+        "--zoom",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="NUMBER",
+        help="With --isotropic: so many samples where there was one.  [default: 1]",
+    ),
+)
+_WAY = (
+    click.option(
+        "--order",
+        type=click.IntRange(0, 5),
+        metavar="0-5",
+        help="Order of the spline.  [default: 1; 0 for labels and masks]",
+    ),
+    click.option(
+        "--anti-aliasing/--no-anti-aliasing",
+        default=None,
+        help="Whether a Gaussian goes first along axes that shrink.  [default: for "
+        "order 1 and above]",
+    ),
+    click.option(
+        "--smooth",
+        metavar="NUMBERS",
+        callback=parsed_by(options.sigma),
+        help="Standard deviation of that Gaussian in voxels of IN.  [default: "
+        "(1/factor - 1)/2]",
+    ),
+    click.option(
+        "--by",
+        type=click.Choice(["nearest", "mean", "gaussian"]),
+        help="What axes that shrink are made by, in place of Gaussian and spline.",
+    ),
+    click.option(
+        "--boundary",
+        type=click.Choice(["reflect", "mirror", "nearest"]),
+        default="reflect",
+        show_default=True,
+        help="How the image goes on beyond its border.",
+    ),
+)
+_RESAMPLING_NAMES = ("factor", "shape", "isotropic", "zoom", "order", "anti_aliasing")
+
+
+@click.command(epilog="Example: dask-pyramid resample a.tif b.ome.zarr --isotropic "
+               "finest --order 3")  # fmt: skip
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@with_options(*_SPACING, *_WAY, *READING, *LAYOUT, *STORE, *SOURCE_STORE)
+@click.option(
+    "--plan",
+    "only_plan",
+    is_flag=True,
+    help="Print what would be written, and how large it gets; nothing is read.",
+)
+@with_options(COMPRESSOR, MODE, BREAK_LOCK, *RUNNING, RETRIES, PROGRESS, DEBUG)
+def resample(
+    source: str,
+    target: str,
+    *,
+    only_plan: bool,
+    debug: bool,
+    endpoint: str | None,
+    anonymous: bool,
+    source_endpoint: str | None,
+    source_anonymous: bool,
+    **given: Any,
+) -> None:
+    """Write the image IN at another spacing as a pyramid to OUT.
+
+    Exactly one of --to-scale, --factor, --shape and --isotropic says which. IN and OUT,
+    and all other options, are as for write; --factors none writes one level alone.
+    """
+    from dask_pyramid.store_options import share_options
+
+    running = {name: given.pop(name) for name in RUNNING_NAMES}
+    reading = {name: given.pop(name) for name in READING_NAMES}
+    way = {name: given.pop(name) for name in _RESAMPLING_NAMES}
+    way |= {
+        "scale": given.pop("to_scale"),
+        "sigma": given.pop("smooth"),
+        "method": given.pop("by"),
+        "boundary": given.pop("boundary"),
+    }
+    with stoppable(target), reported(debug), client_of(**running) as client:
+        here, there = share_options(
+            storage_options(endpoint, anonymous), source, target
+        )
+        own = storage_options(source_endpoint, source_anonymous)
+        opened = dp.open_image(source, **reading, storage_options=own or here)
+        image = dp.resample(opened, **way)
+        if only_plan:
+            for name in ("compressors", "mode", "break_lock", "retries", "progress"):
+                del given[name]
+            click.echo(str(dp.plan_pyramid(image, **given)))
+            return
+        pyramid = dp.write_pyramid(
+            image, target, client=client, storage_options=there, **given
+        )
+        click.echo(str(pyramid))

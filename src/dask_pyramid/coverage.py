@@ -1,0 +1,98 @@
+"""`Coverage`: which voxels of the planes that a unit holds are under the mask.
+
+It goes along with the rolling buffers of the voxels: the mask of the level that is read
+comes from `masks`, that of each further level is made of the one below.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid.geometry import Span
+from dask_pyramid.kernels import any_of_window
+from dask_pyramid.rolling import Rolling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dask_pyramid.image import Region
+    from dask_pyramid.masks import Mask
+    from dask_pyramid.passes import Part, Pass
+    from dask_pyramid.schedule import Move
+
+__all__ = ["Coverage"]
+
+
+class Coverage:
+    """Masks of the planes that are held.
+
+    Parameters
+    ----------
+    mask : Mask
+        The mask.
+    factors : sequence of int
+        Voxels of level 0 for each voxel of the level that the unit reads.
+    sweep : Pass
+        The pass of the unit.
+    needs : sequence of Part
+        What the unit holds of each level at some time.
+    shapes : sequence of sequence of int
+        Extents of the buffers.
+    """
+
+    def __init__(
+        self,
+        mask: Mask,
+        factors: Sequence[int],
+        *,
+        sweep: Pass,
+        needs: Sequence[Part],
+        shapes: Sequence[Sequence[int]],
+    ) -> None:
+        self._mask, self._factors = mask, tuple(factors)
+        self._sweep, self._needs = sweep, needs
+        axis = sweep.axis
+        self._buffers = [
+            Rolling(np.empty(shape, bool), axis, first=need[axis][0])
+            for shape, need in zip(shapes, needs, strict=True)
+        ]
+
+    def read(self, move: Move, region: Region) -> np.ndarray[Any, Any]:
+        """Read the mask of planes of the level that the unit reads; return it."""
+        under = self._buffers[0].extend(move)
+        under[...] = self._mask.read(region, self._factors)
+        held: np.ndarray[Any, Any] = under
+        return held
+
+    def make(self, move: Move) -> None:
+        """Make the mask of planes of a lane of that of the lane before."""
+        level, below = self._sweep.levels[move.lane], self._sweep.levels[move.lane - 1]
+        spans = [
+            Span(first=first, stop=stop, size=size)
+            for (first, stop), size in zip(
+                self._needs[move.lane], below.shape, strict=True
+            )
+        ]
+        axis = self._sweep.axis
+        spans[axis] = Span(first=move.start, stop=move.stop, size=below.shape[axis])
+        windows = [
+            slice(span.first * step, min(span.stop * step, span.size))
+            for span, step in zip(spans, level.steps, strict=True)
+        ]
+        out = self._buffers[move.lane].extend(move)
+        out[...] = any_of_window(self.part(move.lane - 1, windows), level.steps, spans)
+
+    def part(self, lane: int, region: Sequence[slice]) -> np.ndarray[Any, Any]:
+        """Return a view of the mask of voxels that are held."""
+        axis = self._sweep.axis
+        held: np.ndarray[Any, Any] = self._buffers[lane].planes(
+            region[axis].start, region[axis].stop
+        )
+        cut = [
+            slice(r.start - need[0], r.stop - need[0])
+            for r, need in zip(region, self._needs[lane], strict=True)
+        ]
+        cut[axis] = slice(None)
+        return held[tuple(cut)]

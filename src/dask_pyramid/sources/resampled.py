@@ -1,0 +1,249 @@
+"""A source at another spacing: read by region, resampled on the way.
+
+What is asked for is made in tiles, so that memory is bounded whatever the spacings. A
+tile is resampled axis after axis, and what an axis needs is made in pieces of whole
+chunks of the source: a tile decodes each of its chunks once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid.geometry import Span
+from dask_pyramid.graph import resample_array
+from dask_pyramid.image import DirectReader
+from dask_pyramid.kernels import pays_to_compile, resample_axis, resampling_type
+from dask_pyramid.sampling import Sampling, pass_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dask_pyramid.image import Image, Reader, Region
+
+__all__ = ["ResampledReader", "resampled_image", "samplings_from_json"]
+
+Array = np.ndarray[Any, Any]
+
+# What a tile may hold beside its samples: some dozen chunks of a source.
+_WORKING_BYTES = 2**26
+
+
+class ResampledReader:
+    """Read another reader at another spacing.
+
+    Parameters
+    ----------
+    source : Reader
+        What is read.
+    samplings : sequence of Sampling
+        One for each axis.
+    """
+
+    def __init__(self, source: Reader, samplings: Sequence[Sampling]) -> None:
+        self.source = source
+        self.samplings = tuple(samplings)
+        self._order = pass_order(self.samplings)
+        self._real = resampling_type(source.dtype, self.samplings)
+        voxels = max(math.prod(source.shape), math.prod(self.shape))
+        self._compiled = pays_to_compile(voxels)
+
+    def __repr__(self) -> str:
+        return f"ResampledReader({self.source!r}, shape={self.shape})"
+
+    def __dask_tokenize__(self) -> object:
+        return type(self).__name__, self.source, samplings_to_json(self.samplings)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent in voxels."""
+        return tuple(s.size_out for s in self.samplings)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type in native byte order."""
+        return self.source.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Extent of what a chunk of the source becomes."""
+        return tuple(
+            min(s.size_out, max(1, round(chunk / s.a)))
+            for chunk, s in zip(self.source.chunks, self.samplings, strict=True)
+        )
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """Real paths or URLs that are read."""
+        return self.source.locations
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pixels of the source lie in this process."""
+        return bool(getattr(self.source, "in_memory", False))
+
+    @property
+    def resampling(self) -> list[Any]:
+        """What tells this resampling from others, step by step, JSON values."""
+        below = getattr(self.source, "resampling", None) or []
+        return [*below, samplings_to_json(self.samplings)]
+
+    @property
+    def working_bytes(self) -> int:
+        """What a read holds beside its result at most, with a chunk being decoded."""
+        chunk = math.prod(self.source.chunks) * self.dtype.itemsize
+        inner = int(getattr(self.source, "working_bytes", 0))
+        return _WORKING_BYTES + max(inner, chunk * 5 // 2)
+
+    def read(self, region: Region) -> Array:
+        """Return the samples of `region`, C-contiguous."""
+        out = np.empty([part.stop - part.start for part in region], self.dtype)
+        self.read_into(region, out)
+        return out
+
+    def read_into(self, region: Region, out: Array) -> None:
+        """Fill `out` with the samples of `region`, tile by tile."""
+        for tile in self._tiles(region):
+            inner = tuple(
+                slice(t.start - r.start, t.stop - r.start)
+                for t, r in zip(tile, region, strict=True)
+            )
+            self._make(tile, out[inner], passes=len(self._order))
+
+    def _make(self, region: Region, out: Array, *, passes: int) -> None:
+        """Fill `out` with `region`, resampled along the axes of the first passes."""
+        if passes == 0:
+            if isinstance(self.source, DirectReader) and out.flags.c_contiguous:
+                self.source.read_into(region, out)
+            else:
+                out[...] = self.source.read(region)
+            return
+        axis = self._order[passes - 1]
+        sampling, part = self.samplings[axis], region[axis]
+        need = sampling.needed(part.start, part.stop)
+        shape = list(out.shape)
+        shape[axis] = need.stop - need.start
+        below = np.empty(shape, self._real if passes > 1 else self.dtype)
+        # The last axes are cut into pieces for the first one, which is read whole.
+        length = self.source.chunks[axis] if passes > 1 else shape[axis]
+        for piece in _pieces(need, length):
+            at = slice(piece.start - need.start, piece.stop - need.start)
+            self._make(
+                (*region[:axis], piece, *region[axis + 1 :]),
+                below[(slice(None),) * axis + (at,)],
+                passes=passes - 1,
+            )
+        span = Span(first=part.start, stop=part.stop, size=sampling.size_in)
+        resample_axis(
+            below,
+            sampling,
+            span,
+            axis=axis,
+            real=self._real,
+            out=out,
+            compiled=self._compiled,
+        )
+
+    def _tiles(self, region: Region) -> Iterator[Region]:
+        """Cut a region into tiles that need no more than the working memory."""
+        size = [part.stop - part.start for part in region]
+        while self._bytes(size) > _WORKING_BYTES and max(size) > 1:
+            # The axis along which most chunks are read loses least by being cut.
+            costs = [
+                n * s.a / chunk if n > 1 else 0.0
+                for n, s, chunk in zip(
+                    size, self.samplings, self.source.chunks, strict=True
+                )
+            ]
+            axis = costs.index(max(costs))
+            size[axis] = -(-size[axis] // 2)
+        pieces = (_pieces(part, n) for part, n in zip(region, size, strict=True))
+        yield from itertools.product(*pieces)
+
+    def _bytes(self, size: Sequence[int]) -> int:
+        """Return what `_make` holds for a tile at most, beside its samples."""
+        extent, real = list(size), self._real.itemsize
+        # A pass writes aside where its place is not contiguous; one that is not
+        # compiled has its terms and sums, too.
+        aside = real if self._compiled else 4 * real
+        total = math.prod(extent) * aside
+        for passes, axis in reversed(list(enumerate(self._order))):
+            sampling = self.samplings[axis]
+            need = math.ceil(extent[axis] * sampling.a) + sampling.n_taps + 1
+            extent[axis] = min(sampling.size_in, need)
+            total += math.prod(extent) * (real if passes else self.dtype.itemsize)
+            if passes:
+                extent[axis] = min(extent[axis], self.source.chunks[axis])
+                total += math.prod(extent) * aside
+        return total + math.prod(extent) * self.dtype.itemsize
+
+
+def _pieces(whole: slice, length: int) -> list[slice]:
+    """Cut a range at multiples of a length."""
+    first = whole.start // length * length
+    edges = [*range(first + length, whole.stop, length), whole.stop]
+    return [
+        slice(max(whole.start, start), stop)
+        for start, stop in itertools.pairwise([first, *edges])
+    ]
+
+
+def resampled_image(image: Image, samplings: Sequence[Sampling]) -> Image:
+    """Return an image at another spacing; nothing is read.
+
+    Parameters
+    ----------
+    image : Image
+        With a reader, or a dask graph, which stays one.
+    samplings : sequence of Sampling
+        One for each axis.
+
+    Returns
+    -------
+    Image
+        The samples, with their spacing and place.
+    """
+    reader, graph = image.reader, image.graph
+    if reader is not None:
+        reader = ResampledReader(reader, samplings)
+    if graph is not None:
+        graph = resample_array(graph, samplings, first_axis=image.stream_axis)
+    origin = None
+    if image.origin is not None:
+        steps = [*image.origin.get("resampling", ()), samplings_to_json(samplings)]
+        origin = {**image.origin, "resampling": steps}
+    return replace(
+        image,
+        reader=reader,
+        graph=graph,
+        origin=origin,
+        scale=tuple(step * s.a for step, s in zip(image.scale, samplings, strict=True)),
+        translation=tuple(
+            start + step * s.b
+            for start, step, s in zip(
+                image.translation, image.scale, samplings, strict=True
+            )
+        ),
+    )
+
+
+def samplings_to_json(samplings: Sequence[Sampling]) -> dict[str, Any]:
+    """Return JSON values that tell one resampling from another.
+
+    By number of axis; an axis that stays as it is is left out.
+    """
+    return {str(i): asdict(s) for i, s in enumerate(samplings) if not s.identity}
+
+
+def samplings_from_json(
+    record: Mapping[str, Any], shape: Sequence[int]
+) -> tuple[Sampling, ...]:
+    """Return the samplings that `samplings_to_json` gave, for an image of `shape`."""
+    kept = ({"size_in": n, "size_out": n, "a": 1.0, "b": 0.0} for n in shape)
+    return tuple(
+        Sampling(**record.get(str(axis), same)) for axis, same in enumerate(kept)
+    )

@@ -1,0 +1,247 @@
+"""Which spacing and extent a resampling is asked for: numbers alone, nothing is read.
+
+Four ways to say it, `scale`, `factor`, `shape` and `isotropic`, become one `Wanted` for
+each axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dask_pyramid.axes import SPATIAL, comparable, length_in, per_axis
+
+if TYPE_CHECKING:
+    from dask_pyramid.image import Image
+
+__all__ = ["Wanted", "spatial_entries", "wanted_spacing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What one axis shall become."""
+
+    size: int
+    """Number of samples."""
+    a: float
+    """Distance of two samples, in voxels of the image."""
+    scale: float
+    """The same in the unit of the axis, as it was asked for."""
+
+    @property
+    def b(self) -> float:
+        """Position of sample 0: half a new voxel inside the first edge."""
+        return (self.a - 1) / 2
+
+
+def wanted_spacing(
+    image: Image,
+    *,
+    scale: Any = None,
+    factor: Any = None,
+    shape: Any = None,
+    isotropic: Any = None,
+    zoom: float | None = None,
+) -> tuple[Wanted, ...]:
+    """Return what each axis shall become.
+
+    Parameters
+    ----------
+    image : Image
+        The image; only its axes, shape, scale and unit are looked at.
+    scale, factor, shape, isotropic, zoom
+        As for `dask_pyramid.resample`; exactly one of the first four.
+
+    Returns
+    -------
+    tuple of Wanted
+        One for each axis; t and c stay as they are.
+
+    Raises
+    ------
+    ValueError
+        If none or several are given, or one breaks a rule.
+    """
+    given = {
+        "scale": scale,
+        "factor": factor,
+        "shape": shape,
+        "isotropic": isotropic,
+    }
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) != 1:
+        raise ValueError(
+            "exactly one of scale, factor, shape and isotropic must be given, got "
+            f"{', '.join(named) or 'none'}"
+        )
+    if zoom is not None and isotropic is None:
+        raise ValueError(
+            f"zoom must go with isotropic, got {zoom!r} with {named[0]}; give the "
+            "factor, or isotropic='finest' or 'coarsest'"
+        )
+    if shape is not None:
+        return _of_shape(image, shape)
+    if factor is not None:
+        return _of_factor(image, factor)
+    if scale is not None:
+        spacings = spatial_entries(scale, image.axes, name="scale")
+        return _of_scale(image, spacings, name="scale")
+    return _of_scale(image, _isotropic(image, isotropic, zoom), name="isotropic")
+
+
+def spatial_entries(value: Any, axes: Sequence[str], *, name: str) -> tuple[Any, ...]:
+    """Spread a value over the axes; None where nothing is said.
+
+    Parameters
+    ----------
+    value : number, text, dict by axis or sequence
+        One value for all spatial axes; a sequence has an entry for each axis, or for
+        each spatial axis.
+    axes : sequence of str
+        Axes in storage order.
+    name : str
+        What to call `value` in a message.
+
+    Returns
+    -------
+    tuple
+        One entry for each axis.
+
+    Raises
+    ------
+    ValueError
+        If t or c is named, an axis is not there, or the length is wrong.
+
+    Examples
+    --------
+    >>> spatial_entries(2, "czyx", name="factor")
+    (None, 2, 2, 2)
+    >>> spatial_entries((1, 2, 3), "czyx", name="factor")
+    (None, 1, 2, 3)
+    """
+    space = [axis for axis in axes if axis in SPATIAL]
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        value = dict.fromkeys(space, value)
+    elif not isinstance(value, Mapping):
+        value = tuple(value)
+        if len(value) == len(space):
+            value = dict(zip(space, value, strict=True))
+    entries = per_axis(value, axes, name=name, default=None)
+    for axis, entry in zip(axes, entries, strict=True):
+        if axis not in SPATIAL and entry is not None:
+            raise ValueError(
+                f"{name} must leave axis {axis!r} alone, got {entry!r}; only z, y and "
+                "x are resampled"
+            )
+    return entries
+
+
+def _of_shape(image: Image, shape: Any) -> tuple[Wanted, ...]:
+    if not isinstance(shape, Iterable) or isinstance(shape, str):
+        raise ValueError(
+            f"shape must be a dict by axis or a sequence, got {shape!r}; "
+            "{'y': 512, 'x': 512} leaves z alone"
+        )
+    if not isinstance(shape, Mapping):
+        shape = tuple(shape)
+        if len(shape) == image.ndim:  # t and c may be given as they are
+            shape = {
+                axis: size
+                for axis, size, n in zip(image.axes, shape, image.shape, strict=True)
+                if axis in SPATIAL or size != n
+            }
+    found = []
+    sizes = spatial_entries(shape, image.axes, name="shape")
+    for size, n, scale in zip(sizes, image.shape, image.scale, strict=True):
+        size = n if size is None else size
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(
+                f"shape must hold whole numbers of at least 1, got {size!r}"
+            )
+        found.append(Wanted(size=size, a=n / size, scale=scale * (n / size)))
+    return tuple(found)
+
+
+def _of_factor(image: Image, factor: Any) -> tuple[Wanted, ...]:
+    found = []
+    entries = spatial_entries(factor, image.axes, name="factor")
+    for entry, n, scale in zip(entries, image.shape, image.scale, strict=True):
+        number = 1.0 if entry is None else _positive(entry, "factor")
+        a = 1 / number
+        found.append(Wanted(size=_length(n * number), a=a, scale=scale * a))
+    return tuple(found)
+
+
+def _of_scale(
+    image: Image, spacings: Sequence[Any], *, name: str
+) -> tuple[Wanted, ...]:
+    found = []
+    for axis, entry, n, old, unit in zip(
+        image.axes, spacings, image.shape, image.scale, image.unit, strict=True
+    ):
+        new = old
+        if isinstance(entry, str):
+            if unit is None:
+                raise ValueError(
+                    f"{name} must be a number where the image has no unit, got "
+                    f"{entry!r} for axis {axis!r}; give unit= to open_image"
+                )
+            new = _positive(length_in(entry, unit), name)
+        elif entry is not None:
+            new = _positive(entry, name)
+        found.append(Wanted(size=_length(n * old / new), a=new / old, scale=new))
+    return tuple(found)
+
+
+def _isotropic(image: Image, isotropic: Any, zoom: float | None) -> tuple[Any, ...]:
+    """Return the spacing of isotropic voxels, for each axis in its own unit."""
+    space = [i for i, axis in enumerate(image.axes) if axis in SPATIAL]
+    units = {image.unit[i] for i in space}
+    if None in units and len(units) > 1:
+        raise ValueError(
+            "isotropic must know the unit of all spatial axes or of none, got "
+            f"{image.unit!r}; give unit= to open_image"
+        )
+    # What one unit of each axis is, so that axes can be compared.
+    size = comparable((1.0,) * image.ndim, image.unit, image.axes)
+    spacing = [image.scale[i] * size[i] for i in space]
+    zoomed = 1.0 if zoom is None else _positive(zoom, "zoom")
+    if isotropic in ("finest", "coarsest"):
+        chosen = spacing.index((min if isotropic == "finest" else max)(spacing))
+        wanted: Any = image.scale[space[chosen]] / zoomed
+        home = space[chosen]
+    elif isinstance(isotropic, str):
+        if zoomed != 1:
+            raise ValueError(
+                f"zoom must go with a spacing that is a number, got {isotropic!r}"
+            )
+        return tuple(isotropic if i in space else None for i in range(image.ndim))
+    else:
+        if len(units) > 1:
+            raise ValueError(
+                f"isotropic must have a unit where axes differ in theirs, got "
+                f"{isotropic!r} for {image.unit!r}; write '0.5 um'"
+            )
+        wanted, home = _positive(isotropic, "isotropic") / zoomed, space[0]
+    found: list[Any] = [None] * image.ndim
+    for i in space:
+        same = image.unit[i] == image.unit[home]
+        found[i] = wanted if same else float(f"{wanted * size[home] / size[i]:.15g}")
+    return tuple(found)
+
+
+def _length(samples: float) -> int:
+    """Return a number of samples: half to even, at least one."""
+    return max(1, round(samples))
+
+
+def _positive(value: Any, name: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{name} must be positive, got {value!r}")
+    return number

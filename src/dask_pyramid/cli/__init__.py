@@ -23,6 +23,7 @@ from dask_pyramid.cli.parameters import (
     COMPRESSOR,
     COUNTING,
     DEBUG,
+    DEVICE,
     JSON,
     LAYOUT,
     LEVELS,
@@ -90,7 +91,7 @@ main.add_command(resample)
     help="Write only this part of a complete OUT again, from IN on: z=0:16,y=512:.",
 )
 @with_options(UNITS, MODE, BREAK_LOCK)
-@with_options(*RUNNING)
+@with_options(*DEVICE, *RUNNING)
 @RETRIES
 @PROGRESS
 @DEBUG
@@ -125,7 +126,7 @@ def write(
 @main.command()
 @click.argument("source", metavar="IN")
 @click.argument("store", metavar="[STORE]", required=False)
-@with_options(*READING, *LAYOUT, *COUNTING, *STORE, COMPRESSOR, JSON, DEBUG)
+@with_options(*READING, *LAYOUT, *COUNTING, *DEVICE, *STORE, COMPRESSOR, JSON, DEBUG)
 def plan(
     source: str,
     store: str | None,
@@ -164,7 +165,7 @@ def plan(
     callback=parsed_by(options.shard),
     help="Run every N-th unit, from the I-th on; I is 0 to N-1.",
 )
-@with_options(UNITS, *MACHINE, *STORE, PROGRESS, DEBUG)
+@with_options(UNITS, *MACHINE, *DEVICE, *STORE, PROGRESS, DEBUG)
 def units(
     store: str, *, debug: bool, endpoint: str | None, anonymous: bool, **given: Any
 ) -> None:
@@ -182,7 +183,7 @@ def units(
 
 @main.command()
 @click.argument("store", metavar="STORE")
-@with_options(*MACHINE, *STORE, BREAK_LOCK, PROGRESS, DEBUG)
+@with_options(*MACHINE, *DEVICE, *STORE, BREAK_LOCK, PROGRESS, DEBUG)
 def finish(
     store: str, *, debug: bool, endpoint: str | None, anonymous: bool, **given: Any
 ) -> None:
@@ -195,7 +196,7 @@ def finish(
         click.echo(str(dp.finish_pyramid(store, **given)))
 
 
-_GROWTH = (*MACHINE, *STORE, BREAK_LOCK, *RUNNING, RETRIES, PROGRESS, DEBUG)
+_GROWTH = (*MACHINE, *DEVICE, *STORE, BREAK_LOCK, *RUNNING, RETRIES, PROGRESS, DEBUG)
 
 
 @main.command("add-levels")

@@ -310,7 +310,9 @@ def resample_axis(
         Whether to use the numba kernels where there is one.
     """
     if real.kind != "f" or (sampling.gather and out.dtype == block.dtype):
-        out[...] = interpolation.gather(block, sampling, span, axis=axis)
+        index = interpolation.tap_table(sampling, span)[0][:, 0]
+        # Straight into `out`: "raise" would check, and copy, first.
+        np.take(block, index, axis=axis, out=out, mode="clip")
     elif compiled and {block.dtype.char, out.dtype.char} <= _ARITHMETIC:
         from dask_pyramid.kernels import compiled_interpolation as fast
 

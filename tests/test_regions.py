@@ -174,11 +174,11 @@ def test_a_region_that_is_stopped_goes_on_to_the_same_bytes(
     dp.write_pyramid(source, tmp_path / "fresh", **SMALL)
     real, count = units.run_unit, [0]
 
-    def run(job, unit):
+    def run(job, unit, *more):
         if count[0] == 1:
             raise StopError
         count[0] += 1
-        return real(job, unit)
+        return real(job, unit, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr("dask_pyramid.runner.tasks.run_unit", run)

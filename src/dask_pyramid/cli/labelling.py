@@ -59,7 +59,7 @@ _LAYOUT = LAYOUT[3:5]
     help="An id that wins only where there is no other, such as 0, the background.",
 )
 @click.option("--axes", metavar="AXES", help="Names of the dimensions of IN.")
-@with_options(*_LAYOUT, COMPRESSOR, MODE, *MACHINE, *DEVICE, *STORE, BREAK_LOCK)
+@with_options(*_LAYOUT, COMPRESSOR, MODE, *MACHINE, *STORE, BREAK_LOCK)
 @with_options(*DEVICE, *RUNNING, RETRIES, PROGRESS, DEBUG)
 def labels(
     store: str,

@@ -453,11 +453,11 @@ def test_an_interrupted_write_resumes_to_the_same_bytes(tmp_path, monkeypatch, a
     dp.write_pyramid(tmp_path / "in.zarr", tmp_path / "whole", **options)
     real, done = units.run_unit, []
 
-    def run(job, unit):
+    def run(job, unit, *more):
         if len(done) == after:
             raise StopError(unit.name)
         done.append(unit.name)
-        return real(job, unit)
+        return real(job, unit, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr("dask_pyramid.runner.tasks.run_unit", run)

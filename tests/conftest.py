@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 # `importlib` leaves this folder off the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
+import cuda_host
+from fake_cupy import fake_cupy
 from servers.fixtures import any_s3, ceph, moto, proxy_of, shared_folder
 
 __all__ = ["any_s3", "ceph", "moto", "proxy_of", "shared_folder"]
@@ -42,11 +44,47 @@ def _read_only(values):
     return values
 
 
+def _strict_on_a_second_device():
+    """Return a backend whose arrays refuse to meet those of the default device."""
+    strict = pytest.importorskip("array_api_strict")
+    device = strict.Device("device1")
+
+    def make(values):
+        return strict.asarray(values, device=device)
+
+    def to_numpy(array):
+        assert array.device == device, "the result has left the device of its input"
+        return np.asarray(array.to_device(strict.Device("CPU_DEVICE")))
+
+    return Backend("strict", make, to_numpy)
+
+
+@pytest.fixture(scope="session")
+def host_kernels(tmp_path_factory):
+    """CUDA kernels, built for the host."""
+    if cuda_host.compiler is None:
+        pytest.skip("g++ builds the kernels, and is not here")
+    return cuda_host.HostKernels(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture
+def like_cupy(host_kernels, monkeypatch):
+    """What stands in for CuPy, as the module of that name."""
+    from dask_pyramid.device import compile_kernel
+
+    compile_kernel.cache_clear()
+    module = fake_cupy(host_kernels)
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    yield module
+    compile_kernel.cache_clear()
+
+
 @pytest.fixture(
     params=[
         "numpy",
         "read-only",
         "strict",
+        "like cupy",
         pytest.param("cupy", marks=pytest.mark.gpu),
     ]
 )
@@ -56,8 +94,10 @@ def xp(request):
     if request.param == "read-only":
         return Backend("read-only", _read_only, np.asarray)
     if request.param == "strict":
-        strict = pytest.importorskip("array_api_strict")
-        return Backend("strict", strict.asarray, np.asarray)
+        return _strict_on_a_second_device()
+    if request.param == "like cupy":
+        cupy = request.getfixturevalue("like_cupy")
+        return Backend("like cupy", cupy.asarray, cupy.asnumpy)
     cupy = pytest.importorskip("cupy")
     try:
         cupy.zeros(1)

@@ -428,8 +428,9 @@ def test_a_constant_stays_constant(case, method):
     result = whole(array, factors, method)
     expected = array[tuple(map(slice, result.shape))]
     if array.dtype.kind == "f":
+        # Weights of an axis add up to 1 but for the rounding of each sum.
         eps = np.finfo(array.dtype).eps
-        np.testing.assert_allclose(result, expected, rtol=eps)
+        np.testing.assert_allclose(result, expected, rtol=8 * eps)
     else:
         np.testing.assert_array_equal(result, expected)
 

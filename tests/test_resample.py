@@ -1,5 +1,6 @@
 """`dp.resample`: spacing and place, the same pixels from every engine, writing."""
 
+import dataclasses
 import pickle
 
 import dask.array as da
@@ -97,6 +98,17 @@ def test_how_large_it_gets_is_known_before_anything_is_read():
     plan = dp.plan_pyramid(image, memory_limit="1 GiB", workers=1)
     assert image.nbytes == 8515 * 7920 * 7860
     assert plan.levels[0].shape == image.shape
+    assert plan.peak_memory <= 2**30
+
+
+@pytest.mark.parametrize("zoom", [1, 20, 300])
+def test_a_chunk_that_grows_large_is_made_in_parts(zoom):
+    source = Tracing(np.broadcast_to(np.uint16(0), (64, 512, 512)), (64, 128, 128))
+    image = dataclasses.replace(stack((64, 512, 512)), reader=source)
+    large = dp.resample(image, isotropic="finest", zoom=zoom)
+    assert np.prod(large.chunks) <= 2**21
+    assert np.prod(large.block_shape()) <= 2**26
+    plan = dp.plan_pyramid(large, memory_limit="1 GiB", workers=1)
     assert plan.peak_memory <= 2**30
 
 

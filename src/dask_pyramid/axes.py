@@ -7,8 +7,6 @@ in that *storage order*; only this module knows how another order is turned into
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -20,7 +18,6 @@ __all__ = [
     "axis_type",
     "comparable",
     "default_axes",
-    "length_in",
     "normalise_unit",
     "parse_axes",
     "parse_units",
@@ -234,44 +231,6 @@ def comparable(
     if not known:
         return tuple(scale)
     return tuple(min(known) if m is None else m for m in metres)
-
-
-def length_in(length: str, unit: str) -> float:
-    """Return a length with its unit as a number in another unit.
-
-    Parameters
-    ----------
-    length : str
-        A number and a unit of length: ``"500 nm"``, ``"0.5um"``.
-    unit : str
-        UDUNITS word of the unit wanted.
-
-    Returns
-    -------
-    float
-        To 15 digits, for 500 nm are half a micrometre and not a hair more.
-
-    Raises
-    ------
-    ValueError
-        If the text is no length.
-
-    Examples
-    --------
-    >>> length_in("500 nm", "micrometer")
-    0.5
-    """
-    match = re.fullmatch(r"\s*([-+0-9.]+(?:[eE][-+]?[0-9]+)?)\s*(\D+?)\s*", length)
-    try:
-        number = float(match[1]) if match else math.nan
-    except ValueError:
-        number = math.nan
-    if match is None or math.isnan(number):
-        raise ValueError(
-            f"a length must be a number with a unit such as '0.5 um', got {length!r}"
-        )
-    metres = number * _METRES[normalise_unit(match[2], "x")]
-    return float(f"{metres / _METRES[unit]:.15g}")
 
 
 def per_axis(

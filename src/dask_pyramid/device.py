@@ -11,18 +11,46 @@ import itertools
 import math
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["HOST", "Backend", "CupyBackend", "Host", "to_host"]
+__all__ = [
+    "HOST",
+    "Backend",
+    "CupyBackend",
+    "Gpu",
+    "Host",
+    "NoGpuError",
+    "compile_kernel",
+    "namespace",
+    "on_gpu",
+    "to_host",
+]
 
 Array = np.ndarray[Any, Any]
+
+_INSTALL = "pip install 'dask-pyramid[gpu-cuda12]' or 'dask-pyramid[gpu-cuda13]'"
+
+
+class NoGpuError(ValueError):
+    """There is no GPU, or no CuPy to use it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """A GPU that a process can use."""
+
+    uuid: str
+    """What tells it from others, of other machines too."""
+    memory: int
+    """Bytes that it has."""
 
 
 class Backend(Protocol):
@@ -105,6 +133,8 @@ class _Place:
 class CupyBackend:
     """GPUs of this process, through CuPy.
 
+    A unit waits for a place while it has something to do on the device only.
+
     Every place has a stream and a memory pool of its own, so that units do not wait for
     each other's kernels, and none takes the memory of another. CuPy's own pool is left
     to whoever uses CuPy beside.
@@ -147,6 +177,39 @@ class CupyBackend:
             pool = cuda.MemoryPool()
             pool.set_limit(size=limit)
             return _Place(device, cuda.Stream(non_blocking=True), pool)
+
+    @staticmethod
+    def gpus() -> tuple[Gpu, ...]:
+        """Return the GPUs that this process can use.
+
+        Raises
+        ------
+        NoGpuError
+            If there is none; the message says what to install.
+        """
+        try:
+            import cupy
+        except ImportError as error:
+            raise NoGpuError(
+                f"device must be 'cpu' where there is no CuPy, got 'gpu' and {error}; "
+                f"{_INSTALL}"
+            ) from error
+        runtime = cupy.cuda.runtime
+        try:
+            found = [
+                runtime.getDeviceProperties(i) for i in range(runtime.getDeviceCount())
+            ]
+        except runtime.CUDARuntimeError as error:
+            raise NoGpuError(
+                f"device must be 'cpu' where there is no GPU, got 'gpu' and {error}; "
+                f"with a GPU and another CUDA, {_INSTALL}"
+            ) from error
+        if not found:
+            raise NoGpuError("device must be 'cpu' where there is no GPU, got 'gpu'")
+        return tuple(
+            Gpu(uuid=bytes(one["uuid"]).hex(), memory=int(one["totalGlobalMem"]))
+            for one in found
+        )
 
     def host_memory(
         self, shapes: Sequence[Sequence[int]], dtype: np.dtype[Any]
@@ -208,7 +271,70 @@ def to_host(block: Any) -> Array:
     numpy.ndarray
         The block itself if it is on the host already.
     """
-    if type(block).__module__.partition(".")[0] == "cupy":
+    if on_gpu(block):
         host: Array = block.get()
         return host
     return np.asarray(block)
+
+
+def on_gpu(block: Any) -> bool:
+    """Return whether a block is in the memory of a GPU; CuPy is not imported."""
+    return type(block).__module__.partition(".")[0] == "cupy"
+
+
+class _CupyFunctions:
+    """CuPy's functions; those that make arrays take `device=`, as CuPy's do not."""
+
+    def __init__(self) -> None:
+        import cupy
+
+        self._cupy = cupy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cupy, name)
+
+    def asarray(
+        self, values: Any, *, dtype: Any = None, device: Any = None, copy: bool = False
+    ) -> Any:
+        make = self._cupy.array if copy else self._cupy.asarray
+        with device or nullcontext():
+            return make(values, dtype=dtype)
+
+    def empty(self, shape: Any, *, dtype: Any, device: Any) -> Any:
+        with device:
+            return self._cupy.empty(shape, dtype)
+
+    def ones(self, shape: Any, *, dtype: Any, device: Any) -> Any:
+        with device:
+            return self._cupy.ones(shape, dtype)
+
+
+def namespace(block: Any) -> Any:
+    """Return the functions of the array API for a block.
+
+    Arrays of CuPy do not name theirs, up to version 14.
+    """
+    return _CupyFunctions() if on_gpu(block) else block.__array_namespace__()
+
+
+@lru_cache(maxsize=256)
+def compile_kernel(source: str, name: str) -> Callable[..., None]:
+    """Return a CUDA kernel, compiled when it is first launched on a device.
+
+    Parameters
+    ----------
+    source : str
+        CUDA text; the kernel has C linkage.
+    name : str
+        Name of the kernel.
+
+    Returns
+    -------
+    callable
+        ``kernel(grid, block, arguments)``; arrays on the device are passed by address,
+        NumPy records by value. Binaries are kept on disk by CuPy.
+    """
+    import cupy
+
+    kernel: Callable[..., None] = cupy.RawKernel(source, name, options=("-std=c++17",))
+    return kernel

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dask_pyramid import graph
+from dask_pyramid.device import on_gpu
 from dask_pyramid.geometry import Span, ceil_div
 from dask_pyramid.image import check_dtype
 from dask_pyramid.kernels import pays_to_compile, reduce_block
@@ -65,7 +66,8 @@ def downsample(
     >>> downsample(np.array([0, 4, 6, 8, 0], "uint8"), 2, nodata=0)
     array([4, 7, 0], dtype=uint8)
     """
-    if not hasattr(array, "dask") and not hasattr(array, "__array_namespace__"):
+    known = hasattr(array, "dask") or hasattr(array, "__array_namespace__")
+    if not known and not on_gpu(array):
         raise TypeError(
             f"array must be a NumPy, CuPy or dask array, got {type(array).__name__}"
         )

@@ -10,6 +10,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.device import namespace
 from dask_pyramid.geometry import Reach, Span
 from dask_pyramid.kernels import pays_to_compile, reduce_block, resample_block
 from dask_pyramid.methods import METHODS
@@ -79,7 +80,7 @@ def lazy_levels(
 
 def _masked(block: Any, mask: Any, *, fill: float) -> Any:
     """Return a block with the fill value where it is not under the mask."""
-    xp = block.__array_namespace__()
+    xp = namespace(block)
     inside = xp.asarray(mask, device=block.device)
     value = bool(fill) if xp.isdtype(block.dtype, "bool") else fill
     return xp.where(inside, block, xp.full_like(block, value))
@@ -164,7 +165,7 @@ def _reduce_task(
         for bound, i, size in zip(bounds, block_id, shape, strict=True)
     ]
     if mask is not None:
-        xp = block.__array_namespace__()
+        xp = namespace(block)
         mask = xp.asarray(mask, device=block.device)
     return reduce_block(block, reduction, spans, mask=mask, compiled=compiled)
 

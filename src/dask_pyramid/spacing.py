@@ -7,11 +7,12 @@ each axis.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.axes import SPATIAL, comparable, length_in, per_axis
+from dask_pyramid.axes import SPATIAL, comparable, normalise_unit, per_axis
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Image
@@ -188,7 +189,7 @@ def _of_scale(
                     f"{name} must be a number where the image has no unit, got "
                     f"{entry!r} for axis {axis!r}; give unit= to open_image"
                 )
-            new = _positive(length_in(entry, unit), name)
+            new = _positive(_length_in(entry, unit), name)
         elif entry is not None:
             new = _positive(entry, name)
         found.append(Wanted(size=_length(n * old / new), a=new / old, scale=new))
@@ -230,6 +231,47 @@ def _isotropic(image: Image, isotropic: Any, zoom: float | None) -> tuple[Any, .
         same = image.unit[i] == image.unit[home]
         found[i] = wanted if same else float(f"{wanted * size[home] / size[i]:.15g}")
     return tuple(found)
+
+
+def _length_in(text: str, unit: str) -> float:
+    """Return a length with its unit as a number in another unit.
+
+    Parameters
+    ----------
+    text : str
+        A number and a unit of length: ``"500 nm"``, ``"0.5um"``.
+    unit : str
+        UDUNITS word of the unit wanted.
+
+    Returns
+    -------
+    float
+        To 15 digits, for 500 nm are half a micrometre and not a hair more.
+
+    Raises
+    ------
+    ValueError
+        If the text is no length.
+
+    Examples
+    --------
+    >>> _length_in("500 nm", "micrometer")
+    0.5
+    """
+    match = re.fullmatch(r"\s*([-+0-9.]+(?:[eE][-+]?[0-9]+)?)\s*(\D+?)\s*", text)
+    try:
+        number = float(match[1]) if match else math.nan
+    except ValueError:
+        number = math.nan
+    if match is None or math.isnan(number):
+        raise ValueError(
+            f"a length must be a number with a unit such as '0.5 um', got {text!r}"
+        )
+    given = normalise_unit(match[2], "x")
+    # In metres, both of them.
+    (length_m,) = comparable((number,), (given,), "x")
+    (unit_m,) = comparable((1.0,), (unit,), "x")
+    return float(f"{length_m / unit_m:.15g}")
 
 
 def _length(samples: float) -> int:

@@ -2,11 +2,11 @@
 
 `reduce_block` makes a range of samples of the next level from exactly the voxels that
 they need (`geometry.needed`), `resample_block` the same at any spacing
-(`Sampling.needed`). There are two implementations with one meaning: `generic`, `masked`
-(where not every voxel counts) and `interpolation` speak the array API and run on NumPy,
-CuPy and strict arrays; the same with `compiled` are numba for host blocks that are
-large enough to pay for the compiler. They agree bit for bit, so the choice never shows
-in the result.
+(`Sampling.needed`). There are three implementations with one meaning: `generic`,
+`masked` (where not every voxel counts) and `interpolation` speak the array API and run
+on NumPy, CuPy and strict arrays; the same with `compiled` are numba for host blocks
+that are large enough to pay for the compiler; `fused` is CUDA for CuPy blocks. They
+agree bit for bit, so the choice between them never shows in the result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.kernels import generic, interpolation, masked
+from dask_pyramid.device import on_gpu
+from dask_pyramid.kernels import fused, generic, interpolation, masked
 from dask_pyramid.kernels.masked import any_of_window
 from dask_pyramid.sampling import pass_order
 
@@ -123,9 +124,9 @@ def reduce_block(
         Voxels that count, besides `reduction.ignore`, which must be given with it.
     compiled : bool
         Whether to use the numba kernels where there is one for this dtype and method.
-    out : numpy.ndarray, optional
-        Host memory for the samples, rows contiguous; else new memory on the device of
-        `block`.
+    out : array, optional
+        Memory for the samples on the device of `block`, rows contiguous; else new
+        memory.
 
     Returns
     -------
@@ -143,6 +144,8 @@ def reduce_block(
             out = np.empty([span.count for span in spans], block.dtype)
         _reduce_compiled(block, reduction, spans, mask=mask, out=out)
         return out
+    if on_gpu(block) and fused.has_kernel(block.dtype, reduction):
+        return fused.reduce_block(block, reduction, spans, out=out)
     if reduction.ignore is None:
         samples = generic.reduce_block(block, reduction, spans)
     else:
@@ -307,7 +310,9 @@ def resample_axis(
         Whether to use the numba kernels where there is one.
     """
     if real.kind != "f" or (sampling.gather and out.dtype == block.dtype):
-        out[...] = interpolation.gather(block, sampling, span, axis=axis)
+        index = interpolation.tap_table(sampling, span)[0][:, 0]
+        # Straight into `out`: "raise" would check, and copy, first.
+        np.take(block, index, axis=axis, out=out, mode="clip")
     elif compiled and {block.dtype.char, out.dtype.char} <= _ARITHMETIC:
         from dask_pyramid.kernels import compiled_interpolation as fast
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dask_pyramid.device import namespace
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -34,7 +36,7 @@ __all__ = [
 
 def reduce_block(block: Any, reduction: Reduction, spans: Sequence[Span]) -> Any:
     """Reduce one block; see `dask_pyramid.kernels.reduce_block`."""
-    xp = block.__array_namespace__()
+    xp = namespace(block)
     if reduction.kernel == "filter":
         values = xp.astype(block, accumulator(block.dtype, xp))
         values = filtered(values, reduction.filters, spans, xp=xp)
@@ -197,7 +199,7 @@ def by_window(
         whole = (slice(None),) * len(pieces)
         return reduce(whole, tuple(piece[0][2] for piece in pieces))
     shape = tuple(span.count for span in spans)
-    xp = like.__array_namespace__()
+    xp = namespace(like)
     out = xp.empty(shape, dtype=like.dtype, device=like.device)
     for piece in itertools.product(*pieces):
         samples, source, widths = zip(*piece, strict=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dask_pyramid.device import namespace
 from dask_pyramid.kernels.generic import accumulator, from_accumulator
 from dask_pyramid.sampling import Sampling, pass_order
 
@@ -27,7 +28,7 @@ def resample_block(
     block: Any, samplings: Sequence[Sampling], spans: Sequence[Span]
 ) -> Any:
     """Resample one block; see `dask_pyramid.kernels.resample_block`."""
-    xp = block.__array_namespace__()
+    xp = namespace(block)
     axes = pass_order(tuple(samplings))
     if all(samplings[axis].gather for axis in axes):
         for axis in axes:
@@ -47,14 +48,14 @@ def tap_table(sampling: Sampling, span: Span) -> tuple[Array, Array]:
 
 def gather(block: Any, sampling: Sampling, span: Span, *, axis: int) -> Any:
     """Take one voxel for each sample, without arithmetic: ids of 64 bits stay ids."""
-    xp = block.__array_namespace__()
+    xp = namespace(block)
     index, _ = tap_table(sampling, span)
     return xp.take(block, xp.asarray(index[:, 0], device=block.device), axis=axis)
 
 
 def weigh(values: Any, sampling: Sampling, span: Span, *, axis: int) -> Any:
     """Return weighted sums along one axis, in the float type of `values`."""
-    xp = values.__array_namespace__()
+    xp = namespace(values)
     index, weights = tap_table(sampling, span)
     shape = [1] * values.ndim
     shape[axis] = -1

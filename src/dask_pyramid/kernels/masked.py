@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.device import namespace
 from dask_pyramid.kernels import generic
 from dask_pyramid.kernels.generic import fold, half_even, is_integral, offsets
 
@@ -29,7 +30,7 @@ def reduce_block(
 ) -> Any:
     """Reduce one block; see `dask_pyramid.kernels.reduce_block`."""
     assert reduction.ignore is not None  # or all voxels would count
-    xp = block.__array_namespace__()
+    xp = namespace(block)
     is_bool = xp.isdtype(block.dtype, "bool")
     values = xp.astype(block, xp.uint8) if is_bool else block
     valid = counting(values, reduction.ignore, mask)
@@ -93,7 +94,7 @@ def any_of_window(valid: Any, steps: Sequence[int], spans: Sequence[Span]) -> An
 def _filtered(
     values: Any, valid: Any, reduction: Reduction, spans: Sequence[Span], *, found: Any
 ) -> Any:
-    xp = values.__array_namespace__()
+    xp = namespace(values)
     dtype = generic.accumulator(values.dtype, xp)
     real = xp.astype(values, dtype)
     real = xp.where(valid, real, xp.zeros_like(real))
@@ -106,7 +107,7 @@ def _filtered(
 def _windowed(
     values: Any, valid: Any, reduction: Reduction, spans: Sequence[Span]
 ) -> Any:
-    xp = values.__array_namespace__()
+    xp = namespace(values)
     kernel = _KERNELS[reduction.kernel]
     return generic.by_window(
         spans,

@@ -31,6 +31,8 @@ Array = np.ndarray[Any, Any]
 
 # What a tile may hold beside its samples: some dozen chunks of a source.
 _WORKING_BYTES = 2**26
+# A chunk that has grown need not be made in one go: its source is small beside it.
+_CHUNK_VOXELS = 2**21
 
 
 class ResampledReader:
@@ -70,11 +72,18 @@ class ResampledReader:
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Extent of what a chunk of the source becomes."""
-        return tuple(
+        """Extent of what a chunk of the source becomes, or of a part that is enough."""
+        made = [
             min(s.size_out, max(1, round(chunk / s.a)))
             for chunk, s in zip(self.source.chunks, self.samplings, strict=True)
-        )
+        ]
+        most = max(_CHUNK_VOXELS, math.prod(self.source.chunks))
+        while math.prod(made) > most:
+            # Only axes that grow make more of a chunk than there was.
+            growth = [m / c for m, c in zip(made, self.source.chunks, strict=True)]
+            axis = growth.index(max(growth))
+            made[axis] = -(-made[axis] // 2)
+        return tuple(made)
 
     @property
     def locations(self) -> tuple[str, ...]:

@@ -154,6 +154,20 @@ def test_compiled_kernels_equal_the_generic_ones_bit_for_bit(method, dtype):
         assert same(fast, whole(array, factors, method, **given)), (shape, factors)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", ["uint8", "uint64", "float32", "bool"])
+def test_every_kind_of_array_gives_the_bytes_of_numpy(method, dtype, xp):
+    array = values((7, 6, 5), dtype, style="few")
+    mask = np.random.default_rng(0).random(array.shape) < 0.4
+    for under in (None, mask):
+        ignore = Nodata.parse(array[0, 0, 0], array.dtype.kind == "f", array.dtype)
+        expected = whole(array, (2, 3, 2), method, ignore=ignore, mask=under)
+        given = None if under is None else xp.array(under)
+        result = whole(xp.array(array), (2, 3, 2), method, ignore=ignore, mask=given)
+        assert type(result) is type(xp.array(array))
+        assert same(xp.to_numpy(result), expected)
+
+
 # --- the value --------------------------------------------------------------------
 
 

@@ -92,7 +92,7 @@ def test_memory_that_others_hold_costs_pieces_and_not_the_run(
 
     class Small(device.CupyBackend):
         def __init__(self, **given):
-            super().__init__(**given | {"limit": math.ceil(given["limit"] / 16)})
+            super().__init__(**given | {"limit": math.ceil(given["limit"] / 4)})
 
     monkeypatch.setattr(device, "CupyBackend", Small)
     limits = {"device": "gpu", "gpu_memory_limit": 2**27}

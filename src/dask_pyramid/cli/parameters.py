@@ -32,6 +32,7 @@ __all__ = [
     "RUNNING_NAMES",
     "SOURCE_STORE",
     "STORE",
+    "UNITS",
     "VERSIONS",
     "parsed_by",
     "storage_options",
@@ -255,6 +256,12 @@ COMPRESSOR = click.option(
     show_default=True,
     help="Codec: blosc is zstd level 3 with byte shuffle; with a checksum where the "
     "format has one.",
+)
+UNITS = click.option(
+    "--units",
+    metavar="NUMBERS",
+    callback=parsed_by(options.unit_numbers),
+    help="Only these units of the plan: 3,17.",
 )
 MODE = click.option(
     "--mode",

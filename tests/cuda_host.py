@@ -9,6 +9,7 @@ import ctypes
 import hashlib
 import shutil
 import subprocess
+import threading
 
 _PRELUDE = r"""
 #include <ucontext.h>
@@ -87,11 +88,13 @@ class HostKernels:
     def __init__(self, folder):
         self.folder = folder
         self.built = {}
+        self.lock = threading.Lock()  # what is static here, a GPU has for each launch
 
     def __call__(self, source, name):
         key = hashlib.sha256(source.encode()).hexdigest()[:16]
-        if key not in self.built:
-            self.built[key] = self._build(source, name, self.folder / f"{key}.so")
+        with self.lock:
+            if key not in self.built:
+                self.built[key] = self._build(source, name, self.folder / f"{key}.so")
         return self.built[key]
 
     def _build(self, source, name, library):
@@ -109,9 +112,9 @@ class HostKernels:
         def launch(grid, block, arguments):
             kept = [_address(argument) for argument in arguments]
             given = (ctypes.c_void_p * len(kept))(*(a for a, _ in kept))
-            assert run(grid[0], block[0], given) == 0, (
-                "not all threads met at a barrier"
-            )
+            with self.lock:
+                failed = run(grid[0], block[0], given)
+            assert not failed, "not all threads met at a barrier"
 
         return launch
 

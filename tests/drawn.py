@@ -76,7 +76,7 @@ def small_world(*, unit=1, slab=1, fused=3, block=1, kernel=2**17, encode=1, rea
 
     None of these numbers may show in a pixel; all are internal on purpose.
     """
-    from dask_pyramid import chains, cost, image, strategy, superblocks, units
+    from dask_pyramid import cost, image, plan, strategy, superblocks, tiles, units
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cost, "_UNIT_VOXELS", unit)
@@ -85,7 +85,8 @@ def small_world(*, unit=1, slab=1, fused=3, block=1, kernel=2**17, encode=1, rea
         patch.setattr(strategy, "_FUSED", fused)
         patch.setattr(superblocks, "_BLOCK_VOXELS", block)
         patch.setattr(image, "_BLOCK_VOXELS", block if read is None else read)
-        patch.setattr(chains, "KERNEL_BYTES", kernel)
+        patch.setattr(plan, "KERNEL_BYTES", kernel)
+        patch.setattr(tiles, "LEAST_KERNEL_BYTES", min(kernel, 2**15))
         patch.setattr(units, "ENCODE_BYTES", encode)
         yield patch
 

@@ -1,28 +1,29 @@
 """Units on a device that is none: the same bytes, in whatever pieces there is room."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 
-from dask_pyramid import METHODS, open_pyramid, units, write_pyramid
-from dask_pyramid.runner import tasks
+from dask_pyramid import METHODS, open_pyramid, plan_pyramid, write_pyramid
 from drawn import small_world, stored_levels, values, viewers_may_refuse
-from fake_gpu import FakeBackend
+from fake_gpu import fake_gpus
 
 SHAPE = (2, 21, 17, 23)
 FACTORS = [2, {"z": 4, "y": 4, "x": 6}, 12]
-OPTIONS = {"scale_factors": FACTORS, "chunks": 12, "shards": False, "workers": 2}
+OPTIONS = {"scale_factors": FACTORS, "chunks": 12, "shards": False}
 
 
-def written(folder, image, backend=None, **options):
+def written(folder, image, **options):
     """Return the levels as another reader sees them."""
-    with pytest.MonkeyPatch.context() as patch, viewers_may_refuse():
-        if backend is not None:
-            run = partial(units.run_unit, backend=backend)
-            patch.setattr(tasks, "run_unit", run)
-        write_pyramid(image, folder, **OPTIONS | options)
+    with viewers_may_refuse():
+        write_pyramid(image, folder, **OPTIONS | {"workers": 2} | options)
     return stored_levels(folder, "0.5", 4)
+
+
+def on_gpu(folder, image, *, fault=(), **options):
+    with fake_gpus(**dict(fault)) as made:
+        levels = written(folder, image, device="gpu", **options)
+    assert len(made) == 1, "one backend for a run"
+    return levels, made[0]
 
 
 def same(levels, others):
@@ -33,40 +34,67 @@ def same(levels, others):
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].chain])
 def test_every_method_gives_the_bytes_of_the_host(method, dtype, tmp_path):
     image = values(SHAPE, dtype, 3)
     with small_world(unit=24**4, slab=2**12):
         expected = written(tmp_path / "a", image, method=method)
-        backend = FakeBackend()
-        same(written(tmp_path / "b", image, backend, method=method), expected)
+        levels, backend = on_gpu(tmp_path / "b", image, method=method)
+    same(levels, expected)
     assert backend.mirrors
     assert backend.held == 0, "nothing stays on the device"
-    assert not backend.freed
+    assert backend.freed == 1, "at the end all of it is given back"
 
 
-@pytest.mark.parametrize("method", ["gaussian", "mean"])
-@pytest.mark.parametrize("limit", [9 * 2**10, 14 * 2**10])
-def test_a_device_that_is_too_small_gives_the_same_bytes_in_pieces(
+@pytest.mark.parametrize("method", ["gaussian", "mode"])
+@pytest.mark.parametrize("limit", [2**16, 2**18])
+def test_no_more_is_held_than_the_plan_says_and_the_limit_allows(
     method, limit, tmp_path
 ):
     image = values(SHAPE, "uint16", 3)
-    with small_world(unit=2**14, slab=2**14):
+    with small_world(unit=24**4, slab=2**14):
         expected = written(tmp_path / "a", image, method=method)
-        backend = FakeBackend(limit=limit, places=1)
-        same(written(tmp_path / "b", image, backend, method=method), expected)
+        options = {"method": method, "gpu_memory_limit": limit}
+        plan = plan_pyramid(image, device="gpu", workers=2, **OPTIONS | options)
+        levels, backend = on_gpu(tmp_path / "b", image, **options)
+        assert backend.places == plan.gpu_places
+        assert backend.peak <= plan.device_memory <= limit
+    same(levels, expected)
+    assert backend.freed == 1, "it never ran out of memory"
+
+
+def test_a_limit_too_small_for_a_plane_is_refused_with_the_least_that_would_do():
+    image = values(SHAPE, "uint16", 3)
+    options = {"device": "gpu", **OPTIONS}
+    with pytest.raises(ValueError, match="must give each process at least") as error:
+        plan_pyramid(image, gpu_memory_limit=1000, **options)
+    least = int(str(error.value).split("at least ")[1].split()[0])
+    plan = plan_pyramid(image, gpu_memory_limit=least, **options)
+    assert (plan.gpu_places, plan.device_memory) == (1, least)
+
+
+@pytest.mark.parametrize("limit", [9 * 2**10, 14 * 2**10])
+def test_a_device_that_has_less_than_it_says_gives_the_same_bytes_in_pieces(
+    limit, tmp_path
+):
+    image = values(SHAPE, "uint16", 3)
+    with small_world(unit=2**14, slab=2**14):
+        expected = written(tmp_path / "a", image)
+        fault = {"limit": limit}
+        levels, backend = on_gpu(tmp_path / "b", image, fault=fault, workers=1)
+    same(levels, expected)
     assert 0 < backend.peak <= limit
-    assert backend.freed, "what is held in reserve is given back first"
+    assert backend.freed > 1, "what is held in reserve is given back first"
 
 
 def test_memory_that_is_only_in_reserve_is_taken_back_without_smaller_pieces(tmp_path):
     image = values(SHAPE, "uint16", 3)
     with small_world(unit=24**4, slab=2**14):
-        whole = FakeBackend()
-        expected = written(tmp_path / "a", image, whole)
-        backend = FakeBackend(limit=2**40, reserve=2**40)
-        same(written(tmp_path / "b", image, backend), expected)
-    assert backend.freed
+        expected, whole = on_gpu(tmp_path / "a", image)
+        fault = {"limit": 2**40, "reserve": 2**40}
+        levels, backend = on_gpu(tmp_path / "b", image, fault=fault, workers=1)
+    same(levels, expected)
+    assert backend.freed == 2
     assert backend.uploaded == whole.uploaded
 
 
@@ -76,31 +104,30 @@ def test_memory_may_end_at_any_array(nth, tmp_path):
     with small_world(unit=24**4, slab=2**14):
         expected = written(tmp_path / "a", image)
         # Twice in a row, so that freeing does not help.
-        backend = FakeBackend(fail=(nth, nth + 1))
-        same(written(tmp_path / "b", image, backend, workers=1), expected)
+        fault = {"fail": (nth, nth + 1)}
+        levels, backend = on_gpu(tmp_path / "b", image, fault=fault, workers=1)
+    same(levels, expected)
     assert backend.mirrors > nth
 
 
 def test_no_room_for_a_single_plane_is_an_error_that_says_so(tmp_path):
     with pytest.raises(MemoryError, match="gpu_memory_limit must leave room") as error:
-        written(tmp_path / "a", values(SHAPE, "uint16", 3), FakeBackend(limit=100))
+        on_gpu(tmp_path / "a", values(SHAPE, "uint16", 3), fault={"limit": 100})
     assert any("in unit 0-0.0.0.0, level 0" in note for note in error.value.__notes__)
     with pytest.raises(ValueError, match="must be complete"):
         open_pyramid(tmp_path / "a")
 
 
-def test_no_more_units_are_on_the_device_than_there_are_places(tmp_path):
-    image = values((64, 40, 40), "uint16", 3)
-    backend = FakeBackend(places=1)
+def test_no_more_units_are_on_a_gpu_than_there_are_places(tmp_path):
+    image = values((48, 32, 32), "uint16", 3)
     with small_world(unit=16**3):
-        written(tmp_path / "a", image, backend, workers=4)
-    assert backend.most_turns == 1
+        _, backend = on_gpu(tmp_path / "a", image, workers=4)
+    assert backend.most_turns <= backend.places <= 2
 
 
 def test_little_more_goes_up_than_what_is_read_and_nothing_twice_comes_down(tmp_path):
     image = values((128, 40, 40), "uint16", 3)
-    backend = FakeBackend()
     with small_world(unit=2**62, slab=2**16):
-        levels = written(tmp_path / "a", image, backend, method="mean", workers=1)
+        levels, backend = on_gpu(tmp_path / "a", image, method="mean", workers=1)
     assert backend.uploaded <= 1.05 * image.nbytes
     assert backend.downloaded == sum(level.nbytes for level in levels[1:])

@@ -141,6 +141,7 @@ def test_every_option_reaches_python(monkeypatch):
         *("--chunks", "1,64,64", "--shards", "x=128", "--compressor", "zstd"),
         *("--ome-zarr-version", "0.6", "--memory-limit", "2GiB", "--mode", "w"),
         *("--workers", "3", "--no-progress", "--break-lock"),
+        *("--device", "auto", "--gpu-memory-limit", "1GiB"),
         *("--endpoint", "http://host:80", "--anonymous"),
         *("--nodata", "18446744073709551615", "--skip-nan", "--mask", "m"),
         *("--labels", "cells=a=1.tif", "--labels", "/b=2.tif"),
@@ -166,6 +167,8 @@ def test_every_option_reaches_python(monkeypatch):
         "compressors": "zstd",
         "version": "0.6",
         "memory_limit": "2GiB",
+        "device": "auto",
+        "gpu_memory_limit": "1GiB",
         "break_lock": True,
         "mode": "w",
         "workers": 3,
@@ -182,7 +185,8 @@ def test_defaults_are_those_of_python(monkeypatch):
     assert run("write", "in", "out").exit_code == 0
     expected = dict.fromkeys(
         "axes scale translation unit name method sigma chunks shards memory_limit "
-        "workers progress client storage_options nodata mask labels".split()
+        "gpu_memory_limit workers progress client storage_options nodata mask "
+        "labels".split()
     )
     expected |= {"scale_factors": "auto", "compressors": "blosc"}
     assert found == expected | {
@@ -191,6 +195,7 @@ def test_defaults_are_those_of_python(monkeypatch):
         "retries": 2,
         "break_lock": False,
         "skip_nan": False,
+        "device": "cpu",
     }
 
 

@@ -16,7 +16,7 @@ def run(*arguments):
 
 
 def test_methods_with_their_sigma_are_compared_and_drawn(tmp_path):
-    options = ("--factors", "y=4,x=4", "--methods", "mean,gaussian:1.5", "--repeats", 1)
+    options = ("--factors", "y=4,x=4", "--methods", "mean,gaussian:1.5,order:0")
     region = ("--region", "z=0:4,y=0:64,x=0:64")
     told = run(NUCLEI, *options, *region, "--plot", tmp_path / "a.png")
     assert (told.exit_code, told.stderr) == (0, "")
@@ -24,7 +24,11 @@ def test_methods_with_their_sigma_are_compared_and_drawn(tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     told = run(NUCLEI, *options, *region, "--json", "--reference", NUCLEI)
     rows = json.loads(told.stdout)["methods"]
-    assert [row["label"] for row in rows] == ["mean", "gaussian, sigma 1.5"]
+    assert [row["label"] for row in rows] == [
+        "mean",
+        "gaussian, sigma 1.5",
+        "resample, order 0",
+    ]
     assert rows[0]["snr_db"] > 0
 
 

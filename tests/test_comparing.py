@@ -63,6 +63,19 @@ def test_functions_of_others_stand_beside_ours_with_the_same_figures():
             assert next(figures) == pytest.approx(next(figures), rel=2e-3)
 
 
+def test_resampling_stands_beside_the_methods():
+    methods = [{"order": 1}, {"order": 0, "anti_aliasing": False}, {"order": 3}]
+    found = dp.compare_methods(NOISY, FACTORS, methods, reference=TRUTH, repeats=1)
+    labels = ["order 1", "order 0, aliased", "order 3"]
+    assert list(found.results) == [f"resample, {label}" for label in labels]
+    smooth, plain, cubic = found.figures
+    expected = dp.resample(NOISY, factor={"y": 0.25, "x": 0.25}).data.compute()
+    np.testing.assert_array_equal(found.results[smooth.label], expected)
+    assert plain.aliasing == pytest.approx(15, rel=0.05)
+    assert smooth.aliasing < 0.3
+    assert cubic.sharpness > smooth.sharpness
+
+
 def test_sigma_trades_noise_for_sharpness():
     methods = [("gaussian", sigma) for sigma in (0.5, 1.0, 2.0, 4.0)]
     rows = dp.compare_methods(NOISY, FACTORS, methods, repeats=1).figures

@@ -16,11 +16,11 @@ ORDER = """
     locations clouds store_options credentials store_errors clients object_store
     nested_store stores
     geometry nodata methods sampling layout schedule passes superblocks
-    crew rolling tiles
+    crew offers rolling tiles holdings
     kernels.generic kernels.launching kernels.fused_filters kernels.fused
     kernels.masked kernels.compiled kernels.compiled_masked
     kernels.interpolation kernels.compiled_interpolation kernels
-    cost strategy levels windows image metadata
+    cost strategy levels windows offload image metadata
     amended provenance graph
     sources.opened sources.arrays sources.resampled sources.blocks
     sources.zarr_arrays sources.graphs sources.ome_zarr
@@ -144,6 +144,7 @@ WITHOUT_NUMPY = {
     "crew",
     "drawing",
     "geometry",
+    "holdings",
     "layout",
     "levels",
     "limits",
@@ -157,6 +158,8 @@ WITHOUT_NUMPY = {
     "stores",
     "metadata",
     "multiscales",
+    "offers",
+    "offload",
     "options",
     "passes",
     "schedule",

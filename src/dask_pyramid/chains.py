@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.cost import KERNEL_BYTES
 from dask_pyramid.coverage import Coverage
-from dask_pyramid.device import namespace
+from dask_pyramid.device import namespace, on_gpu
 from dask_pyramid.geometry import Span, needed
-from dask_pyramid.kernels import has_compiled, reduce_block
+from dask_pyramid.kernels import fused, has_compiled, reduce_block
 from dask_pyramid.rolling import Rolling
 from dask_pyramid.schedule import capacities
-from dask_pyramid.tiles import UNCUT, Tile, boxes, pieces
+from dask_pyramid.tiles import UNCUT, boxes, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +38,8 @@ __all__ = ["Chains"]
 # What the generic kernels hold for each voxel that they read: a wide copy, what is
 # padded, a term and the sum, of at most 8 bytes each.
 _GENERIC_BYTES = 4 * 8
+# What fused filters hold for each voxel, where they go axis by axis.
+_FUSED_BYTES = 8
 # What the compiled kernels hold for each voxel of which not all count: values and
 # weights as floats, and which count.
 _MASKED_BYTES = 18
@@ -77,7 +78,7 @@ class Chains:
     ) -> None:
         self._plan, self._sweep, self._backend = plan, sweep, backend
         self._lanes, self._needs = lanes, needs
-        self._tile = Tile(planes=UNCUT, kernel=KERNEL_BYTES)
+        self._tile = plan.tile(sweep)
         shapes = self._shapes()
         self.buffers = self._buffers(shapes)
         self.coverage = None
@@ -218,7 +219,7 @@ class Chains:
             spans,
             steps=level.steps,
             reaches=level.reaches,
-            most=self._most_voxels(reduction),
+            most=self._most_voxels(reduction, out),
         ):
             part = tuple(
                 slice(box.first - span.first, box.stop - span.first)
@@ -263,11 +264,13 @@ class Chains:
         xp = namespace(like)
         return xp.asarray(self.coverage.part(lane - 1, region), device=like.device)
 
-    def _most_voxels(self, reduction: Reduction) -> int:
+    def _most_voxels(self, reduction: Reduction, out: Any) -> int:
         """Return of how many voxels to make samples at a time."""
-        plan = self._plan
+        plan, dtype = self._plan, np.dtype(self._plan.dtype)
         copies = _GENERIC_BYTES
-        if plan.compiled and has_compiled(np.dtype(plan.dtype), reduction):
+        if on_gpu(out):
+            copies = _FUSED_BYTES if fused.has_kernel(dtype, reduction) else copies
+        elif plan.compiled and has_compiled(dtype, reduction):
             if reduction.ignore is None:
                 return UNCUT
             copies = _MASKED_BYTES

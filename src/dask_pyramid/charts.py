@@ -23,8 +23,8 @@ _LESS_IS_BETTER = frozenset({"aliasing", "seconds", "noise"})
 
 _BAR, _BEST = "#4c8dae", "#e0a458"
 
-# Pixels of a piece along an axis, and inches: a title, a bar, a letter, between panels.
-_PIECE = 128
+# Pixels of a piece, pieces side by side; inches: title, bar, letter, between panels.
+_PIECE, _MOST_ACROSS = 128, 6
 _TITLE, _BAR_HEIGHT, _LETTER, _PAD = 0.35, 0.26, 0.068, 0.12
 
 
@@ -50,12 +50,14 @@ def plot_comparison(comparison: Comparison, *, width: float) -> Figure:
         If matplotlib is not installed.
     """
     n = len(comparison.figures)
-    across = (width - _PAD) / n
-    pieces, charts = across + _TITLE, n * _BAR_HEIGHT + 2 * _TITLE
+    beside = -(-n // -(-n // _MOST_ACROSS))
+    across = (width - _PAD) / beside
+    pieces = -(-n // beside) * (across + _TITLE)
+    charts = n * _BAR_HEIGHT + 2 * _TITLE
     height = pieces + charts + _TITLE
     figure = new_figure(width, height, verb="plot")
     figure.suptitle(comparison.title, color=TEXT, fontsize=10, y=1 - 0.1 / height)
-    _draw_pieces(figure, comparison, across, top=height - _TITLE)
+    _draw_pieces(figure, comparison, beside, top=height - _TITLE)
     columns = comparison.columns
     labels = max(len(entry.label) for entry in comparison.figures) * _LETTER + 2 * _PAD
     room = (width - labels) / len(columns)
@@ -70,15 +72,17 @@ def plot_comparison(comparison: Comparison, *, width: float) -> Figure:
 
 
 def _draw_pieces(
-    figure: Figure, comparison: Comparison, across: float, *, top: float
+    figure: Figure, comparison: Comparison, columns: int, *, top: float
 ) -> None:
     width, height = figure.get_size_inches()
+    across = (width - _PAD) / columns
     pieces = {k: _piece(result) for k, result in comparison.results.items()}
     grey = np.concatenate([piece.ravel() for piece in pieces.values()])
     low, high = np.percentile(grey, (1, 99.5))
     for i, (label, piece) in enumerate(pieces.items()):
-        side = across - _PAD
-        place = (_PAD + i * across, top - _TITLE - side, side, side)
+        row, column = divmod(i, columns)
+        bottom = top - (row + 1) * (across - _PAD + _TITLE)
+        place = (_PAD + column * across, bottom, across - _PAD, across - _PAD)
         panel = figure.add_axes(_fractions(place, width, height))
         panel.imshow(piece, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         panel.set_title(label, color=TEXT, fontsize=8)

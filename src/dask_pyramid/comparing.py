@@ -29,6 +29,8 @@ Array = np.ndarray[Any, Any]
 
 # More than the caches hold, and slow methods of others still end within a second.
 _SAMPLE_VOXELS = 2**24
+# Quick methods are timed for as long as this, so that a busy moment does not tell.
+_LEAST_SECONDS = 0.05
 
 
 def compare_methods(
@@ -51,16 +53,17 @@ def compare_methods(
     methods : iterable or dict by label, optional
         What is compared; by default all linear methods. Each entry is a name out of
         `METHODS`, a `Method`, ``(method, sigma)``, a function that takes a NumPy array
-        and gives the reduced one, or a dict of options: ``method`` and ``sigma``, or
-        ``function`` and ``sample`` (``"centre"``, or ``"first"`` if the function keeps
-        first voxels).
+        and gives the reduced one, or a dict of options: ``method`` and ``sigma``;
+        ``order``, ``anti_aliasing`` and ``sigma`` of `resample`; or ``function`` and
+        ``sample`` (``"centre"``, or ``"first"`` if the function keeps first voxels).
     reference : Image, or what `open_image` takes, optional
         The same image without noise, if that is known.
     region : dict by axis or sequence of slice or (start, stop), optional
         The sample that is read. By default the centre, at most 2**24 voxels, of the
         first time and channel.
     repeats : int
-        How often each is timed, after a call that is not counted.
+        How often each is timed at least, after a call that is not counted; the quick
+        ones more often.
 
     Returns
     -------
@@ -220,12 +223,12 @@ def _timed(contender: Contender, block: Array, repeats: int) -> tuple[Array, flo
             f"methods must make an array of {block.shape} smaller, and keep its axes; "
             f"{contender.label!r} gives {result.shape}"
         )
-    best = math.inf
-    for _ in range(repeats):
+    seconds: list[float] = []
+    while len(seconds) < repeats or sum(seconds) < _LEAST_SECONDS:
         started = time.perf_counter()
         contender.reduce(block)
-        best = min(best, time.perf_counter() - started)
-    return result, best
+        seconds.append(time.perf_counter() - started)
+    return result, min(seconds)
 
 
 def _mean_over_std(result: Array) -> float:

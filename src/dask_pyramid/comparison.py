@@ -60,7 +60,7 @@ class MethodFigures:
 class Comparison:
     """The result of `compare_methods`; prints as text, and as HTML in Jupyter."""
 
-    figures: tuple[MethodFigures, ...]
+    figures: tuple[MethodFigures, ...] = field(repr=False)
     """One for each method, in the order in which they were given."""
     name: str
     """Of the image."""

@@ -15,6 +15,8 @@ import numpy as np
 from dask_pyramid.geometry import Span, ceil_div
 from dask_pyramid.kernels import reduce_block
 from dask_pyramid.methods import METHODS, Method, Reduction, Sigma, find_method
+from dask_pyramid.resampling import resample
+from dask_pyramid.sources import open_image
 from dask_pyramid.tables import numbers_text
 
 __all__ = ["Contender", "find_contenders"]
@@ -24,6 +26,7 @@ Sample = Literal["centre", "first"]
 
 _FUNCTION = frozenset({"function", "sample"})
 _METHOD = frozenset({"method", "sigma"})
+_RESAMPLE = frozenset({"order", "anti_aliasing", "sigma"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +109,12 @@ def _contender(
         return _of_function(label, entry["function"], entry.get("sample", "centre"))
     if isinstance(entry, Mapping) and "method" in entry and entry.keys() <= _METHOD:
         return _of_method(label, entry["method"], entry.get("sigma"), factors, axes)
+    if isinstance(entry, Mapping) and "order" in entry and entry.keys() <= _RESAMPLE:
+        return _of_resample(label, entry, factors, axes)
     raise ValueError(
         "methods must hold names, Method records, (method, sigma), functions or dicts "
-        f"of options, got {entry!r}; options are method and sigma, or function and "
-        "sample"
+        f"of options, got {entry!r}; options are method and sigma; order, "
+        "anti_aliasing and sigma; or function and sample"
     )
 
 
@@ -127,6 +132,29 @@ def _of_method(
         reduce=partial(_reduced, reduction=reduction, compiled=True),
         respond=partial(_reduced, reduction=reduction, compiled=False),
         sample=method.sample,
+    )
+
+
+def _of_resample(
+    label: str | None,
+    options: Mapping[str, Any],
+    factors: Sequence[int],
+    axes: Sequence[str],
+) -> Contender:
+    factor = {axis: 1 / f for axis, f in zip(axes, factors, strict=True) if f > 1}
+
+    def resampled(block: Array) -> Array:
+        image = resample(open_image(block, axes=axes), factor=factor, **options)
+        result: Array = image.data.compute(scheduler="synchronous")
+        return result
+
+    smooth = "" if options.get("anti_aliasing") is not False else ", aliased"
+    default = f"resample, order {options['order']}{smooth}"
+    return Contender(
+        label=label or default + _sigma_text(options.get("sigma")),
+        reduce=resampled,
+        respond=resampled,
+        sample="centre",
     )
 
 

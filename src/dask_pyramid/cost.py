@@ -11,13 +11,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dask_pyramid.geometry import Reach, ceil_div
+from dask_pyramid.holdings import cross_sections, held_planes
 from dask_pyramid.passes import Pass, PassLevel, base_extent
-from dask_pyramid.schedule import capacities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ENCODE_BYTES", "KERNEL_BYTES", "Budget", "best_pass", "decoded_chunks"]
+__all__ = [
+    "ENCODE_BYTES",
+    "KERNEL_BYTES",
+    "Budget",
+    "best_pass",
+    "decoded_chunks",
+]
 
 KERNEL_BYTES = 2**25
 """Intermediates of the generic kernels: reductions go in strips of planes."""
@@ -120,21 +126,7 @@ def task_memory(sweep: Pass, budget: Budget) -> int:
         Rolling buffers of all levels, the slab that comes in, and whichever is larger:
         the intermediates of a kernel or of the codecs.
     """
-    grid = sweep.grid
-    typical = [sorted({0, min(1, n - 1), max(0, n - 2), n - 1}) for n in grid]
-    cross = [1] * len(sweep.levels)
-    for axis in range(len(grid)):
-        if axis == sweep.axis:
-            continue
-        for i in range(len(cross)):
-            needs = (sweep.ranges(axis, u)[i][1] for u in typical[axis])
-            cross[i] *= max(stop - start for start, stop in needs)
-    planes = [0] * len(cross)
-    for u in typical[sweep.axis]:
-        index = [0] * len(grid)
-        index[sweep.axis] = u
-        held = capacities(sweep.lanes(index), slab=sweep.slab)
-        planes = [max(p, h) for p, h in zip(planes, held, strict=True)]
+    cross, planes = cross_sections(sweep), held_planes(sweep)
     # A mask has buffers of its own, of one byte for each voxel.
     voxel = budget.itemsize + (1 if budget.mask else 0)
     buffers = sum(p * c for p, c in zip(planes, cross, strict=True)) * voxel

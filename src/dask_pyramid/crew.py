@@ -6,9 +6,9 @@ in which a unit fits, for fewer units at a time are better than none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dask_pyramid.geometry import ceil_div
 from dask_pyramid.limits import RUNTIME_BYTES, default_workers, parse_memory
@@ -16,7 +16,19 @@ from dask_pyramid.limits import RUNTIME_BYTES, default_workers, parse_memory
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Crew", "Member", "Share", "of_members", "of_processes", "of_threads"]
+__all__ = [
+    "Crew",
+    "Device",
+    "Member",
+    "Offer",
+    "Share",
+    "of_members",
+    "of_processes",
+    "of_threads",
+]
+
+Device = Literal["cpu", "gpu", "auto"]
+"""Where levels are made; `auto` takes a GPU where that pays."""
 
 # Of the memory of a worker: beyond it, `distributed` gives it no more work.
 _PAUSED = 0.8
@@ -37,6 +49,18 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """Which device is asked for, and what there is of GPUs."""
+
+    device: Device = "cpu"
+    """What is asked for."""
+    memory: int = 0
+    """Bytes of each GPU that one process may use; 0 without a GPU."""
+    missing: str = ""
+    """Why there is no GPU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Crew:
     """What there is to run units with."""
 
@@ -44,6 +68,8 @@ class Crew:
     """Bytes that all processes together may use."""
     shares: tuple[Share, ...]
     """Ways to run units, the best first."""
+    offer: Offer = field(default_factory=Offer)
+    """On which device they make levels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,9 @@ __all__ = [
     "HOST",
     "Backend",
     "CupyBackend",
+    "Gpu",
     "Host",
+    "NoGpuError",
     "compile_kernel",
     "namespace",
     "on_gpu",
@@ -33,6 +35,22 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, Any]
+
+_INSTALL = "pip install 'dask-pyramid[gpu-cuda12]' or 'dask-pyramid[gpu-cuda13]'"
+
+
+class NoGpuError(ValueError):
+    """There is no GPU, or no CuPy to use it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """A GPU that a process can use."""
+
+    uuid: str
+    """What tells it from others, of other machines too."""
+    memory: int
+    """Bytes that it has."""
 
 
 class Backend(Protocol):
@@ -115,6 +133,8 @@ class _Place:
 class CupyBackend:
     """GPUs of this process, through CuPy.
 
+    A unit waits for a place while it has something to do on the device only.
+
     Every place has a stream and a memory pool of its own, so that units do not wait for
     each other's kernels, and none takes the memory of another. CuPy's own pool is left
     to whoever uses CuPy beside.
@@ -157,6 +177,39 @@ class CupyBackend:
             pool = cuda.MemoryPool()
             pool.set_limit(size=limit)
             return _Place(device, cuda.Stream(non_blocking=True), pool)
+
+    @staticmethod
+    def gpus() -> tuple[Gpu, ...]:
+        """Return the GPUs that this process can use.
+
+        Raises
+        ------
+        NoGpuError
+            If there is none; the message says what to install.
+        """
+        try:
+            import cupy
+        except ImportError as error:
+            raise NoGpuError(
+                f"device must be 'cpu' where there is no CuPy, got 'gpu' and {error}; "
+                f"{_INSTALL}"
+            ) from error
+        runtime = cupy.cuda.runtime
+        try:
+            found = [
+                runtime.getDeviceProperties(i) for i in range(runtime.getDeviceCount())
+            ]
+        except runtime.CUDARuntimeError as error:
+            raise NoGpuError(
+                f"device must be 'cpu' where there is no GPU, got 'gpu' and {error}; "
+                f"with a GPU and another CUDA, {_INSTALL}"
+            ) from error
+        if not found:
+            raise NoGpuError("device must be 'cpu' where there is no GPU, got 'gpu'")
+        return tuple(
+            Gpu(uuid=bytes(one["uuid"]).hex(), memory=int(one["totalGlobalMem"]))
+            for one in found
+        )
 
     def host_memory(
         self, shapes: Sequence[Sequence[int]], dtype: np.dtype[Any]
@@ -225,7 +278,7 @@ def to_host(block: Any) -> Array:
 
 
 def on_gpu(block: Any) -> bool:
-    """Return whether a block is in the memory of a GPU."""
+    """Return whether a block is in the memory of a GPU; CuPy is not imported."""
     return type(block).__module__.partition(".")[0] == "cupy"
 
 

@@ -50,6 +50,8 @@ def add_levels(
     shards: Any = None,
     compressors: Any = None,
     memory_limit: int | str | None = None,
+    device: str = "cpu",
+    gpu_memory_limit: int | str | None = None,
     replace: bool = False,
     client: Any = None,
     workers: int | None = None,
@@ -77,7 +79,9 @@ def add_levels(
         huge, and shards if level 0 has them.
     compressors : object
         As for `write_pyramid`.
-    memory_limit, client, workers, progress, break_lock, retries, storage_options
+    memory_limit, device, gpu_memory_limit, client, workers, progress, break_lock
+        As for `write_pyramid`.
+    retries, storage_options
         As for `write_pyramid`.
     replace : bool
         Whether to remove all levels but level 0 and make them anew. Readers see level 0
@@ -121,7 +125,13 @@ def add_levels(
     tune_malloc()
     options = share_options(storage_options, None, store)[1]
     execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
-    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+    with runner.connect(
+        client,
+        workers=workers,
+        memory_limit=memory_limit,
+        device=device,
+        gpu_memory_limit=gpu_memory_limit,
+    ) as team:
         target = _reached(store, options, team)
         site = look(
             target,
@@ -179,6 +189,8 @@ def update_pyramid(
     method: str | Method | None = None,
     sigma: Sigma = None,
     memory_limit: int | str | None = None,
+    device: str = "cpu",
+    gpu_memory_limit: int | str | None = None,
     client: Any = None,
     workers: int | None = None,
     progress: bool | runner.ProgressCallback | None = None,
@@ -196,7 +208,9 @@ def update_pyramid(
         Where, in voxels of level 0; an axis that a dict does not name is taken whole.
     method, sigma
         How the levels were made; by default what the metadata say.
-    memory_limit, client, workers, progress, break_lock, retries, storage_options
+    memory_limit, device, gpu_memory_limit, client, workers, progress, break_lock
+        As for `write_pyramid`.
+    retries, storage_options
         As for `write_pyramid`.
 
     Returns
@@ -235,7 +249,13 @@ def update_pyramid(
     tune_malloc()
     options = share_options(storage_options, None, store)[1]
     execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
-    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+    with runner.connect(
+        client,
+        workers=workers,
+        memory_limit=memory_limit,
+        device=device,
+        gpu_memory_limit=gpu_memory_limit,
+    ) as team:
         target = _reached(store, options, team)
         site = look(target)
         site.check("update_pyramid")
@@ -265,6 +285,8 @@ def append(
     method: str | Method | None = None,
     sigma: Sigma = None,
     memory_limit: int | str | None = None,
+    device: str = "cpu",
+    gpu_memory_limit: int | str | None = None,
     client: Any = None,
     workers: int | None = None,
     progress: bool | runner.ProgressCallback | None = None,
@@ -288,7 +310,9 @@ def append(
         Names of the image's dimensions; an array has those of the pyramid.
     method, sigma
         How the levels were made; by default what the metadata say.
-    memory_limit, client, workers, progress, break_lock, retries, storage_options
+    memory_limit, device, gpu_memory_limit, client, workers, progress, break_lock
+        As for `write_pyramid`.
+    retries, storage_options
         As for `write_pyramid`.
 
     Returns
@@ -326,7 +350,13 @@ def append(
     tune_malloc()
     here, there = share_options(storage_options, image, store)
     execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
-    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+    with runner.connect(
+        client,
+        workers=workers,
+        memory_limit=memory_limit,
+        device=device,
+        gpu_memory_limit=gpu_memory_limit,
+    ) as team:
         site = look(_reached(store, there, team))
         site.check("append")
         opened = _continuation(image, axes, site.existing, options=here)

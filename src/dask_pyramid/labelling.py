@@ -42,6 +42,8 @@ def write_labels(
     shards: Any = None,
     compressors: Any = None,
     memory_limit: int | str | None = None,
+    device: str = "cpu",
+    gpu_memory_limit: int | str | None = None,
     mode: str = "w-",
     client: Any = None,
     workers: int | None = None,
@@ -75,9 +77,9 @@ def write_labels(
         and shards if the image has them.
     mode : {"w-", "a", "w"}
         As for `write_pyramid`; of the label image, not of its image.
-    compressors, memory_limit, client, workers, retries, progress, break_lock
+    compressors, memory_limit, device, gpu_memory_limit, client, workers, retries
         As for `write_pyramid`.
-    storage_options
+    progress, break_lock, storage_options
         As for `write_pyramid`.
 
     Returns
@@ -126,7 +128,13 @@ def write_labels(
     execution = session.Execution(
         progress=progress, break_lock=break_lock, retries=retries
     )
-    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+    with runner.connect(
+        client,
+        workers=workers,
+        memory_limit=memory_limit,
+        device=device,
+        gpu_memory_limit=gpu_memory_limit,
+    ) as team:
         site = _site(targets.open_existing(store, options=there), team)
         opened = dressed(
             labels, site.existing.image, name=name, axes=axes, options=here

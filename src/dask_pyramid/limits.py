@@ -9,7 +9,13 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["RUNTIME_BYTES", "default_workers", "parse_memory", "tune_malloc"]
+__all__ = [
+    "RUNTIME_BYTES",
+    "default_workers",
+    "parse_bytes",
+    "parse_memory",
+    "tune_malloc",
+]
 
 RUNTIME_BYTES = 192 * 2**20
 """What the interpreter and the libraries take beside the tasks, numba included."""
@@ -53,21 +59,50 @@ def parse_memory(limit: int | float | str | None) -> int:
     """
     if limit is None:
         return _machine_memory() // 2
-    match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9+]+)?)\s*([a-z]*)\s*", str(limit).lower())
-    try:
-        number, unit = match.groups() if match else ("", "")
-        n_bytes = int(float(number) * _UNITS[unit])
-    except (ValueError, KeyError):
-        raise ValueError(
-            f"memory_limit must be a number of bytes or a text like '2 GiB', "
-            f"got {limit!r}"
-        ) from None
+    n_bytes = parse_bytes(limit, name="memory_limit")
     if n_bytes <= RUNTIME_BYTES:
         raise ValueError(
             f"memory_limit must be more than {RUNTIME_BYTES} bytes, which the "
             f"libraries take, got {limit!r}"
         )
     return n_bytes
+
+
+def parse_bytes(amount: int | float | str, *, name: str) -> int:
+    """Return an amount of memory in bytes.
+
+    Parameters
+    ----------
+    amount : int, float or str
+        Bytes, or a number with a unit (``"2 GiB"``, ``"500 MB"``).
+    name : str
+        What an error calls it.
+
+    Returns
+    -------
+    int
+        Bytes.
+
+    Raises
+    ------
+    ValueError
+        If the text is no amount of memory.
+
+    Examples
+    --------
+    >>> parse_bytes("1.5 kB", name="size")
+    1500
+    """
+    match = re.fullmatch(
+        r"\s*([0-9.]+(?:e[0-9+]+)?)\s*([a-z]*)\s*", str(amount).lower()
+    )
+    try:
+        number, unit = match.groups() if match else ("", "")
+        return int(float(number) * _UNITS[unit])
+    except (ValueError, KeyError):
+        raise ValueError(
+            f"{name} must be a number of bytes or a text like '2 GiB', got {amount!r}"
+        ) from None
 
 
 def default_workers() -> int:

@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.cost import Budget, decoded_chunks, task_memory
+from dask_pyramid.cost import KERNEL_BYTES, Budget, decoded_chunks, task_memory
 from dask_pyramid.geometry import Reach, ceil_div
+from dask_pyramid.holdings import buffer_memory, device_tile, device_use
 from dask_pyramid.kernels import pays_to_compile
 from dask_pyramid.levels import Level
 from dask_pyramid.limits import RUNTIME_BYTES
 from dask_pyramid.methods import Method, Reduction, find_method
 from dask_pyramid.nodata import Nodata
+from dask_pyramid.offload import taken
 from dask_pyramid.passes import Pass, PassLevel, Units
+from dask_pyramid.tiles import UNCUT, Tile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dask_pyramid.crew import Crew
+    from dask_pyramid.crew import Crew, Offer
 
 __all__ = ["Level", "PyramidPlan"]
 
@@ -72,6 +75,10 @@ class PyramidPlan:
     """Units that run at a time in one process, at most."""
     memory_limit: int
     """Bytes that all processes together may use."""
+    source_on_gpu: bool = False
+    """Whether the source is a dask graph whose blocks lie on a GPU."""
+    gpu_memory: int = 0
+    """Bytes of each GPU that one process may use; 0: levels are made on the host."""
 
     @property
     def units(self) -> Units:
@@ -101,6 +108,68 @@ class PyramidPlan:
         """Bytes that all tasks at a time and the libraries hold at most."""
         return self.processes * RUNTIME_BYTES + self.workers * self.task_memory
 
+    @property
+    def device(self) -> str:
+        """Where levels are made: "cpu" or "gpu"; the bytes are the same."""
+        return "gpu" if self.gpu_memory else "cpu"
+
+    @property
+    def gpu_places(self) -> int:
+        """Units that are on a GPU at a time, of one process; 0 on the host."""
+        return self._device_use()[0]
+
+    @property
+    def device_memory(self) -> int:
+        """Bytes of each GPU that one process takes at most; 0 on the host."""
+        return self._device_use()[1]
+
+    def _device_use(self) -> tuple[int, int]:
+        return device_use(self.passes, itemsize=self.itemsize, memory=self.gpu_memory)
+
+    @property
+    def buffer_memory(self) -> int:
+        """Bytes of the rolling buffers of one task, which are part of its memory."""
+        sizes = (buffer_memory(sweep, self.itemsize) for sweep in self.passes)
+        return max(sizes, default=0)
+
+    def tile(self, sweep: Pass) -> Tile:
+        """Return how much a unit of a pass makes at a time."""
+        if not self.gpu_memory:
+            return Tile(planes=UNCUT, kernel=KERNEL_BYTES)
+        memory = self.gpu_memory // self.gpu_places
+        return device_tile(sweep, itemsize=self.itemsize, memory=memory)[0]
+
+    def offered(self, offer: Offer) -> PyramidPlan:
+        """Return the same units on the device that was asked for.
+
+        Parameters
+        ----------
+        offer : Offer
+            What was asked for, and what there is; ``"auto"`` logs which it takes.
+
+        Raises
+        ------
+        ValueError
+            If not one unit fits.
+        """
+        memory = taken(
+            offer,
+            self.reduction(1) if len(self.levels) > 1 else None,
+            dtype=self.dtype,
+            n_voxels=self.levels[0].size,
+            workers=self.workers,
+            on_gpu=self.source_on_gpu,
+        )
+        plan = replace(self, gpu_memory=memory)
+        least = plan.device_memory
+        if least > memory:
+            raise ValueError(
+                f"gpu_memory_limit must give each process at least {least} bytes for "
+                f"these units, got {memory}; or give a smaller memory_limit, or "
+                "device='cpu'"
+            )
+        return plan
+
     def limited(self, crew: Crew) -> PyramidPlan:
         """Return the same units for another machine.
 
@@ -129,7 +198,7 @@ class PyramidPlan:
                     processes=share.processes,
                     per_process=share.per_process,
                     memory_limit=crew.memory_limit,
-                )
+                ).offered(crew.offer)
         least = share.processes * (RUNTIME_BYTES + self.task_memory)
         raise ValueError(
             f"memory_limit must be at least {least} bytes for the units of the stored "
@@ -256,6 +325,9 @@ class PyramidPlan:
             "n_tasks",
             "task_memory",
             "peak_memory",
+            "device",
+            "gpu_places",
+            "device_memory",
             "bytes_read",
             "bytes_written",
             "n_objects",

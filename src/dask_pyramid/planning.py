@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import superblocks
 from dask_pyramid.cost import Budget
 from dask_pyramid.crew import Crew, Share, of_threads
+from dask_pyramid.device import on_gpu
 from dask_pyramid.image import Image, reads_directly, working_bytes
 from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.limits import RUNTIME_BYTES
@@ -19,6 +21,7 @@ from dask_pyramid.masks import open_mask
 from dask_pyramid.metadata import VERSIONS
 from dask_pyramid.methods import Method, Reduction, Sigma, find_method
 from dask_pyramid.nodata import Nodata
+from dask_pyramid.offers import anywhere
 from dask_pyramid.plan import PyramidPlan
 from dask_pyramid.sources import open_image
 from dask_pyramid.strategy import Terms, choose_passes
@@ -43,6 +46,8 @@ def plan_pyramid(
     version: str = "0.5",
     memory_limit: int | str | None = None,
     workers: int | None = None,
+    device: str = "cpu",
+    gpu_memory_limit: int | str | None = None,
     crew: Crew | None = None,
 ) -> PyramidPlan:
     """Plan a pyramid; nothing is read.
@@ -81,8 +86,14 @@ def plan_pyramid(
         Bytes that the process may use (``"2 GiB"``); by default half of the machine's.
     workers : int, optional
         Units that run at a time; by default the number of cores.
+    device : {"cpu", "gpu", "auto"}
+        Where levels are made; as for `write_pyramid`.
+    gpu_memory_limit : int or str, optional
+        Bytes of each GPU that may be used; by default half of what it has. If it is
+        given to plan for ``"gpu"``, none needs to be here.
     crew : Crew, optional
-        Processes that run the units, in place of `memory_limit` and `workers`.
+        Processes that run the units, in place of `memory_limit`, `workers`, `device`
+        and `gpu_memory_limit`.
 
     Returns
     -------
@@ -92,7 +103,8 @@ def plan_pyramid(
     Raises
     ------
     ValueError
-        If an argument breaks a rule, or not even one unit fits into `memory_limit`.
+        If an argument breaks a rule, there is no GPU to ask for its memory, or not even
+        one unit fits into `memory_limit` or `gpu_memory_limit`.
 
     Notes
     -----
@@ -109,7 +121,13 @@ def plan_pyramid(
     record = find_image_method(image, method)
     _check_version(version, shards)
     if crew is None:
-        crew = of_threads(workers, memory_limit)
+        offer = anywhere(device, gpu_memory_limit)
+        crew = replace(of_threads(workers, memory_limit), offer=offer)
+    elif device != "cpu" or gpu_memory_limit is not None:
+        raise ValueError(
+            f"device must be given to those who run the units, got {device!r} for a "
+            "plan that is only stored; run_units and finish_pyramid take it"
+        )
     opened_mask = open_mask(mask, axes=image.axes, shape=image.shape)
     levels = make_levels(
         image,
@@ -201,7 +219,8 @@ def make_plan(
         processes=share.processes,
         per_process=share.per_process,
         memory_limit=crew.memory_limit,
-    )
+        source_on_gpu=image.graph is not None and on_gpu(image.graph._meta),
+    ).offered(crew.offer)
 
 
 def find_image_method(image: Image, method: str | Method | None) -> Method:

@@ -364,8 +364,20 @@ def _costs(plan: PyramidPlan) -> Table:
             f"worker{'s' if plan.workers > 1 else ''}; "
             f"limit {bytes_text(plan.memory_limit)}",
         ),
+        ("GPU memory", _device_text(plan)),
     ]
     return Table(header=(), rows=tuple(row for row in rows if row[1]))
+
+
+def _device_text(plan: PyramidPlan) -> str:
+    """Return what is held on a GPU; empty if levels are made on the host."""
+    if not plan.gpu_memory:
+        return ""
+    places = plan.gpu_places
+    return (
+        f"{bytes_text(plan.device_memory)} for {places} unit{'s' if places > 1 else ''}"
+        f" at a time, of each process; limit {bytes_text(plan.gpu_memory)}"
+    )
 
 
 def _sigma_text(plan: PyramidPlan) -> str:

@@ -32,7 +32,8 @@ def prepare_pyramid(image: Any, target: Any, **options: Any) -> PyramidPlan:
     target : path or URL
         Where to.
     **options
-        Keyword arguments of `write_pyramid`, but for where to run.
+        Keyword arguments of `write_pyramid`, but for where to run: those who run units
+        choose client and device.
 
     Returns
     -------
@@ -80,6 +81,8 @@ def run_units(
     shard: tuple[int, int] = (0, 1),
     workers: int | None = None,
     memory_limit: int | str | None = None,
+    device: str = "cpu",
+    gpu_memory_limit: int | str | None = None,
     progress: bool | runner.ProgressCallback | None = None,
     storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> int:
@@ -95,6 +98,8 @@ def run_units(
         Number of threads; by default the number of cores.
     memory_limit : int or str, optional
         Bytes that this process may use; by default half of what there is.
+    device, gpu_memory_limit
+        As for `write_pyramid`; each share may have its own.
     progress : bool or callable, optional
         As for `write_pyramid`.
     storage_options : dict or StoreOptions, optional
@@ -130,7 +135,12 @@ def run_units(
     tune_malloc()
     options = share_options(storage_options, None, target)[1]
     place = targets.open_target(target, mode="a", options=options)
-    limits = {"workers": workers, "memory_limit": memory_limit}
+    limits = {
+        "workers": workers,
+        "memory_limit": memory_limit,
+        "device": device,
+        "gpu_memory_limit": gpu_memory_limit,
+    }
     execution = session.Execution(progress=progress)
     return session.run_share(place, execution, share=(index, count), limits=limits)
 
@@ -140,6 +150,8 @@ def finish_pyramid(
     *,
     workers: int | None = None,
     memory_limit: int | str | None = None,
+    device: str = "cpu",
+    gpu_memory_limit: int | str | None = None,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | StoreOptions | None = None,
@@ -153,7 +165,7 @@ def finish_pyramid(
     ----------
     target : path or URL
         Where the plan is stored.
-    workers, memory_limit, progress, storage_options
+    workers, memory_limit, device, gpu_memory_limit, progress, storage_options
         As for `run_units`.
     break_lock : bool
         Whether to take the lock of another process.
@@ -178,7 +190,12 @@ def finish_pyramid(
     tune_malloc()
     options = share_options(storage_options, None, target)[1]
     place = targets.open_target(target, mode="a", options=options)
-    limits = {"workers": workers, "memory_limit": memory_limit}
+    limits = {
+        "workers": workers,
+        "memory_limit": memory_limit,
+        "device": device,
+        "gpu_memory_limit": gpu_memory_limit,
+    }
     execution = session.Execution(progress=progress, break_lock=break_lock)
     session.finish(place, execution, limits=limits)
     return stored_pyramid(place)

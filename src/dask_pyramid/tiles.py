@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from dask_pyramid.geometry import Reach
     from dask_pyramid.schedule import Lane, Move
 
-__all__ = ["UNCUT", "Tile", "boxes", "pieces"]
+__all__ = ["LEAST_KERNEL_BYTES", "UNCUT", "Tile", "boxes", "pieces"]
 
-# Smaller boxes would cost more than they save.
-_LEAST_KERNEL = 2**20
+LEAST_KERNEL_BYTES = 2**20
+"""What a kernel may hold at least: smaller boxes would cost more than they save."""
 
 UNCUT = 2**62
 """Planes or bytes that are never reached."""
@@ -48,7 +48,7 @@ class Tile:
         """
         return Tile(
             planes=max(1, min(self.planes, most) // 2),
-            kernel=max(min(_LEAST_KERNEL, self.kernel), self.kernel // 2),
+            kernel=max(LEAST_KERNEL_BYTES, self.kernel // 2),
         )
 
 

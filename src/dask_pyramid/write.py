@@ -43,6 +43,8 @@ def write_pyramid(
     compressors: Any = None,
     version: str = "0.5",
     memory_limit: int | str | None = None,
+    device: str = "cpu",
+    gpu_memory_limit: int | str | None = None,
     mode: str = "w-",
     client: Any = None,
     workers: int | None = None,
@@ -98,6 +100,13 @@ def write_pyramid(
     memory_limit : int or str, optional
         Bytes that this process, or all processes that run units together, may use
         (``"2 GiB"``); by default half of what there is.
+    device : {"cpu", "gpu", "auto"}
+        Where levels are made; what is stored is the same. ``"gpu"`` needs CuPy and a
+        GPU in every process that runs units. ``"auto"`` takes a GPU where that pays,
+        and the log says which it took and why. A run that was begun on one may be ended
+        on the other.
+    gpu_memory_limit : int or str, optional
+        Bytes of each GPU that may be used; by default half of what it has.
     mode : {"w-", "a", "w"}
         ``"w-"`` refuses a target that exists. ``"a"`` goes on with what an interrupted
         run of the same job has left, and does nothing if that is complete. ``"w"``
@@ -131,7 +140,8 @@ def write_pyramid(
     Raises
     ------
     FileNotFoundError, FileExistsError, ValueError, TypeError
-        If an argument breaks a rule; nothing is written then.
+        If an argument breaks a rule, or there is no GPU for ``device="gpu"``; nothing
+        is written then.
     OSError
         If the source cannot be read or the target not written, or if another process
         writes it; nothing is published then, and ``mode="a"`` goes on.
@@ -152,7 +162,13 @@ def write_pyramid(
     ((40, 200, 200), (20, 100, 100))
     """
     tune_malloc()
-    with runner.connect(client, workers=workers, memory_limit=memory_limit) as team:
+    with runner.connect(
+        client,
+        workers=workers,
+        memory_limit=memory_limit,
+        device=device,
+        gpu_memory_limit=gpu_memory_limit,
+    ) as team:
         order = make_order(
             image,
             target,

@@ -23,6 +23,7 @@ from dask_pyramid.cli.parameters import (
     COMPRESSOR,
     COUNTING,
     DEBUG,
+    DEVICE,
     JSON,
     LAYOUT,
     LEVELS,
@@ -83,7 +84,7 @@ main.add_command(resample)
     "repeated with other names.  [default name: labels]",
 )
 @with_options(MODE, BREAK_LOCK)
-@with_options(*RUNNING)
+@with_options(*DEVICE, *RUNNING)
 @RETRIES
 @PROGRESS
 @DEBUG
@@ -118,7 +119,7 @@ def write(
 @main.command()
 @click.argument("source", metavar="IN")
 @click.argument("store", metavar="[STORE]", required=False)
-@with_options(*READING, *LAYOUT, *COUNTING, *STORE, COMPRESSOR, JSON, DEBUG)
+@with_options(*READING, *LAYOUT, *COUNTING, *DEVICE, *STORE, COMPRESSOR, JSON, DEBUG)
 def plan(
     source: str,
     store: str | None,
@@ -157,7 +158,7 @@ def plan(
     callback=parsed_by(options.shard),
     help="Run every N-th unit, from the I-th on; I is 0 to N-1.",
 )
-@with_options(*MACHINE, *STORE, PROGRESS, DEBUG)
+@with_options(*MACHINE, *DEVICE, *STORE, PROGRESS, DEBUG)
 def units(
     store: str, *, debug: bool, endpoint: str | None, anonymous: bool, **given: Any
 ) -> None:
@@ -175,7 +176,7 @@ def units(
 
 @main.command()
 @click.argument("store", metavar="STORE")
-@with_options(*MACHINE, *STORE, BREAK_LOCK, PROGRESS, DEBUG)
+@with_options(*MACHINE, *DEVICE, *STORE, BREAK_LOCK, PROGRESS, DEBUG)
 def finish(
     store: str, *, debug: bool, endpoint: str | None, anonymous: bool, **given: Any
 ) -> None:
@@ -188,7 +189,7 @@ def finish(
         click.echo(str(dp.finish_pyramid(store, **given)))
 
 
-_GROWTH = (*MACHINE, *STORE, BREAK_LOCK, *RUNNING, RETRIES, PROGRESS, DEBUG)
+_GROWTH = (*MACHINE, *DEVICE, *STORE, BREAK_LOCK, *RUNNING, RETRIES, PROGRESS, DEBUG)
 
 
 @main.command("add-levels")

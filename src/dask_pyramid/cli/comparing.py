@@ -34,15 +34,19 @@ def _factors(text: str) -> Any:
 def _methods(text: str) -> list[Any]:
     entries: list[Any] = []
     for entry in text.split(","):
-        name, colon, sigma = entry.strip().partition(":")
-        if name not in METHODS:
-            raise ValueError(f"{name!r} must be one of {', '.join(METHODS)}")
-        entries.append((name, options.sigma(sigma)) if colon else name)
+        name, colon, number = entry.strip().partition(":")
+        if name == "order" and number.isdecimal():
+            entries.append({"order": int(number)})
+        elif name in METHODS:
+            entries.append((name, options.sigma(number)) if colon else name)
+        else:
+            known = ", ".join((*METHODS, "order:N"))
+            raise ValueError(f"{name!r} must be one of {known}")
     return entries
 
 
 @click.command(epilog="Example: dask-pyramid compare a.tif --factors y=9,x=9 "
-               "--methods mean,gaussian,gaussian:3 --plot a.png")  # fmt: skip
+               "--methods mean,gaussian,gaussian:3,order:1")  # fmt: skip
 @click.argument("source", metavar="IN")
 @click.option(
     "--factors",
@@ -55,7 +59,8 @@ def _methods(text: str) -> list[Any]:
     "--methods",
     metavar="METHODS",
     callback=parsed_by(_methods),
-    help="What is compared: mean,gaussian,gaussian:3, where the number is a sigma.  "
+    help="What is compared: mean,gaussian,gaussian:3,order:1, where the number "
+    "is a sigma, or the order of a spline of resample.  "
     "[default: all linear methods]",
 )
 @click.option(

@@ -12,6 +12,7 @@ from dask_pyramid.cli.parameters import (
     BREAK_LOCK,
     COMPRESSOR,
     DEBUG,
+    DEVICE,
     LAYOUT,
     MACHINE,
     MODE,
@@ -59,7 +60,7 @@ _LAYOUT = LAYOUT[3:5]
 )
 @click.option("--axes", metavar="AXES", help="Names of the dimensions of IN.")
 @with_options(*_LAYOUT, COMPRESSOR, MODE, *MACHINE, *STORE, BREAK_LOCK)
-@with_options(*RUNNING, RETRIES, PROGRESS, DEBUG)
+@with_options(*DEVICE, *RUNNING, RETRIES, PROGRESS, DEBUG)
 def labels(
     store: str,
     source: str,

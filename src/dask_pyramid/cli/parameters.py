@@ -15,6 +15,7 @@ __all__ = [
     "COMPRESSORS",
     "COUNTING",
     "DEBUG",
+    "DEVICE",
     "JSON",
     "LAYOUT",
     "LEVELS",
@@ -272,6 +273,23 @@ PROGRESS = click.option(
     help="Show a bar on standard error.  [default: if that is a terminal]",
 )
 METHOD, LEVELS, MACHINE = LAYOUT[:2], LAYOUT[:5], LAYOUT[-2:]
+DEVICE = (
+    click.option(
+        "--device",
+        type=click.Choice(["cpu", "gpu", "auto"]),
+        default="cpu",
+        show_default=True,
+        help="Where levels are made; the result is the same. gpu needs CuPy (pip "
+        "install 'dask-pyramid[gpu-cuda12]' or [gpu-cuda13]); auto takes a GPU where "
+        "that pays, and says so in the log.",
+    ),
+    click.option(
+        "--gpu-memory-limit",
+        metavar="BYTES",
+        help="Memory of each GPU that may be used, in bytes or with a unit (4GiB).  "
+        "[default: half of what it has]",
+    ),
+)
 RETRIES = click.option(
     "--retries",
     type=click.IntRange(min=0),

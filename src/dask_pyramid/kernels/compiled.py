@@ -227,16 +227,22 @@ def _filter_kernel(flat, strides, out, tables, work, numbers, integral):  # type
         for z in range(out.shape[0]):
             ready = yi[y0].min()
             for y in range(y0, y1):
-                top = yi[y].max()
+                # Without taps along z its weight is 1: no ring, but rows of the input.
+                top = yi[y].max() if zi.shape[1] > 1 else ready - 1
                 while ready <= top:
                     for t in range(zn[z]):
                         offsets[t] = zi[z, t] * plane + ready * row
                     slot = (ready % rows) * nx
                     _weigh(flat, offsets, zw[z], zn[z], ring[slot : slot + nx], nx)
                     ready += 1
-                for t in range(yn[y]):
-                    offsets[t] = (yi[y, t] % rows) * nx
-                _weigh(ring, offsets, yw[y], yn[y], line, nx)
+                if zi.shape[1] > 1:
+                    for t in range(yn[y]):
+                        offsets[t] = (yi[y, t] % rows) * nx
+                    _weigh(ring, offsets, yw[y], yn[y], line, nx)
+                else:
+                    for t in range(yn[y]):
+                        offsets[t] = zi[z, 0] * plane + yi[y, t] * row
+                    _weigh(flat, offsets, yw[y], yn[y], line, nx)
                 if n_regular:
                     if step == 2:
                         pairs = line[: nx // 2 * 2].reshape(nx // 2, 2)
@@ -245,9 +251,11 @@ def _filter_kernel(flat, strides, out, tables, work, numbers, integral):  # type
                             even[i] = pairs[i, 0]
                             odd[i] = pairs[i, 1]
                     else:
+                        grid = line[: nx // step * step].reshape(nx // step, step)
                         for k in range(step):
+                            phase = phases[k * length : k * length + nx // step]
                             for i in range(nx // step):
-                                phases[k * length + i] = line[step * i + k]
+                                phase[i] = grid[i, k]
                     for i in range(nx // step * step, nx):
                         phases[(i % step) * length + i // step] = line[i]
                     for t in range(xn[x_first]):

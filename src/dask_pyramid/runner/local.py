@@ -9,7 +9,7 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.runner.tasks import Outcome, attempt
+from dask_pyramid.runner.tasks import Outcome, attempt, open_backend
 from dask_pyramid.sources.blocks import BlockReader
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Synchronous:
         if graph is not None:
             job = replace(job, reader=BlockReader(graph, scheduler="synchronous"))
         self._job = job
+        self._backend = open_backend(job.plan)
         self._waiting: deque[Unit] = deque()
 
     def capacity(self) -> int:
@@ -45,7 +46,7 @@ class Synchronous:
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Return outcomes, none if there are none within `timeout` seconds."""
-        return [attempt(self._job, self._waiting.popleft())]
+        return [attempt(self._job, self._waiting.popleft(), self._backend)]
 
     def stop(self, timeout: float) -> list[Outcome]:
         """Begin nothing more, wait for what runs, and return its outcomes."""
@@ -54,6 +55,7 @@ class Synchronous:
 
     def close(self) -> None:
         """Give everything back."""
+        self._backend.free()
 
 
 class Threads:
@@ -63,6 +65,7 @@ class Threads:
         if graph is not None:
             job = replace(job, reader=BlockReader(graph))
         self._job = job
+        self._backend = open_backend(job.plan)
         self._pool = futures.ThreadPoolExecutor(job.plan.workers, "dask-pyramid")
         self._done: SimpleQueue[futures.Future[Outcome]] = SimpleQueue()
         self._flying: set[futures.Future[Outcome]] = set()
@@ -74,7 +77,7 @@ class Threads:
     def submit(self, units: Sequence[Unit]) -> None:
         """Begin units."""
         for unit in units:
-            future = self._pool.submit(attempt, self._job, unit)
+            future = self._pool.submit(attempt, self._job, unit, self._backend)
             self._flying.add(future)
             future.add_done_callback(self._done.put)
 
@@ -94,6 +97,7 @@ class Threads:
     def close(self) -> None:
         """Give everything back."""
         self._pool.shutdown(wait=not self._flying, cancel_futures=True)
+        self._backend.free()
 
 
 def take(queue: SimpleQueue[Any], timeout: float) -> list[Any]:

@@ -151,7 +151,7 @@ def _begin(packed: bytes) -> None:
     """Prepare a worker process: it leaves Ctrl-C to its parent, and dies with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    _stations.append(Station(packed))
+    _stations.append(Station(packed, place=os.getpid()))
 
 
 def _die_with_parent() -> None:

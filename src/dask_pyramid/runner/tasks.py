@@ -13,6 +13,7 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid import device
 from dask_pyramid.runner.transient import is_transient
 from dask_pyramid.sources.blocks import BlockReader
 from dask_pyramid.units import Job, run_unit
@@ -20,10 +21,12 @@ from dask_pyramid.units import Job, run_unit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dask_pyramid.device import Backend
     from dask_pyramid.passes import Unit
+    from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.receipts import Receipt
 
-__all__ = ["Outcome", "Station", "attempt", "pack_job"]
+__all__ = ["Outcome", "Station", "attempt", "open_backend", "pack_job"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +47,37 @@ class Outcome:
     """Whether the process died that ran the unit, or others beside it."""
 
 
-def attempt(job: Job, unit: Unit) -> Outcome:
+def open_backend(plan: PyramidPlan, *, place: int | None = None) -> Backend:
+    """Return where the levels of a plan are made in this process.
+
+    Parameters
+    ----------
+    plan : PyramidPlan
+        The plan.
+    place : int, optional
+        Number of this process among those that share the GPUs it sees: it takes one of
+        them. By default it takes all.
+
+    Raises
+    ------
+    NoGpuError
+        If the plan is for a GPU and there is none.
+    """
+    if not plan.gpu_memory:
+        return device.HOST
+    count = len(device.CupyBackend.gpus())
+    return device.CupyBackend(
+        limit=plan.gpu_memory,
+        places=plan.gpu_places,
+        host_bytes=plan.buffer_memory,
+        devices=range(count) if place is None else [place % count],
+    )
+
+
+def attempt(job: Job, unit: Unit, backend: Backend = device.HOST) -> Outcome:
     """Run a unit in this process."""
     try:
-        return Outcome(number=unit.number, receipt=run_unit(job, unit))
+        return Outcome(number=unit.number, receipt=run_unit(job, unit, backend))
     except Exception as error:
         transient = is_transient(error)
         return Outcome(number=unit.number, error=error, transient=transient)
@@ -60,10 +90,15 @@ class Station:
     ----------
     packed : bytes
         From `pack_job`.
+    place : int
+        As for `open_backend`.
     """
 
-    def __init__(self, packed: bytes) -> None:
+    def __init__(self, packed: bytes, *, place: int = 0) -> None:
         self._job: Job = pickle.loads(zlib.decompress(packed))
+        self._place = place
+        self._opening = threading.Lock()
+        self._backend: Backend | None = None
         self._room = threading.BoundedSemaphore(self._job.plan.per_process)
 
     def attempt(
@@ -78,8 +113,18 @@ class Station:
         with self._room:
             if isinstance(job.reader, BlockReader) and not unit.sweep:
                 job = replace(job, reader=job.reader.filled(indices, blocks))
-            outcome = attempt(job, unit)
+            outcome = self._attempt(job, unit)
         return outcome if outcome.error is None else _portable(outcome)
+
+    def _attempt(self, job: Job, unit: Unit) -> Outcome:
+        """Run a unit; the first one opens the device, which takes a while."""
+        try:
+            with self._opening:
+                if self._backend is None:
+                    self._backend = open_backend(job.plan, place=self._place)
+        except device.NoGpuError as error:
+            return Outcome(number=unit.number, error=error)
+        return attempt(job, unit, self._backend)
 
 
 def _portable(outcome: Outcome) -> Outcome:

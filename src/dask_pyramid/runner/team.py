@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dask_pyramid.crew import Crew, Member, of_members, of_processes, of_threads
 from dask_pyramid.graph import resample_array
+from dask_pyramid.offers import here, on_workers, report
 from dask_pyramid.runner.processes import refuse_unguarded
 from dask_pyramid.sources.resampled import ResampledReader
 
@@ -60,6 +61,8 @@ def connect(
     *,
     workers: int | None = None,
     memory_limit: int | str | None = None,
+    device: str = "cpu",
+    gpu_memory_limit: int | str | None = None,
 ) -> Iterator[Team]:
     """Find out who runs the units, and reach them.
 
@@ -74,6 +77,10 @@ def connect(
         Threads or processes; by default the number of cores.
     memory_limit : int or str, optional
         Bytes for all processes together; by default half of what there is.
+    device : {"cpu", "gpu", "auto"}
+        Where levels are made; it is those who run units that are asked for GPUs.
+    gpu_memory_limit : int or str, optional
+        Bytes of each GPU that may be used; by default half of what it has.
 
     Yields
     ------
@@ -84,7 +91,7 @@ def connect(
     ------
     TypeError, ValueError
         If `client` is none of these, is asynchronous, has no workers, or does not go
-        with `workers`.
+        with `workers`, or if there is no GPU that was asked for.
     ConnectionError
         If there is no scheduler at the address.
     RuntimeError
@@ -101,18 +108,24 @@ def connect(
             )
         with _opened(client) as opened:
             crew = of_members(_members(opened), memory_limit)
-            yield Team(kind=kind, crew=crew, client=opened)
+            reports = {} if device == "cpu" else opened.run(report)
+            offer = on_workers(device, gpu_memory_limit, reports)
+            yield Team(kind=kind, crew=replace(crew, offer=offer), client=opened)
     elif kind == "processes":
         refuse_unguarded()
-        yield Team(kind=kind, crew=of_processes(workers, memory_limit))
+        crew = of_processes(workers, memory_limit)
+        count = crew.shares[0].processes
+        offer = here(device, gpu_memory_limit, processes=count)
+        yield Team(kind=kind, crew=replace(crew, offer=offer))
     else:
         if kind == "synchronous" and workers not in (None, 1):
             raise ValueError(
                 f"workers must be 1 or None for the synchronous scheduler, got "
                 f"{workers!r}"
             )
-        count = 1 if kind == "synchronous" else workers
-        yield Team(kind=kind, crew=of_threads(count, memory_limit))
+        crew = of_threads(1 if kind == "synchronous" else workers, memory_limit)
+        offer = here(device, gpu_memory_limit)
+        yield Team(kind=kind, crew=replace(crew, offer=offer))
 
 
 def _default(workers: int | None) -> Any:

@@ -34,7 +34,9 @@ def written(source: Any, options: argparse.Namespace, **how: Any) -> float:
     target = options.folder / "gpu-out.zarr"
     shutil.rmtree(target, ignore_errors=True)
     started = time.perf_counter()
-    write_pyramid(source, target, axes="zyx", progress=False, **how)
+    write_pyramid(
+        source, target, axes="zyx", scale_factors=[2, 4, 8], progress=False, **how
+    )
     took = time.perf_counter() - started
     shutil.rmtree(target)
     return took

@@ -27,8 +27,14 @@ class ndarray(np.ndarray):  # noqa: N801  # CuPy's name
     def __array_function__(self, function, kinds, arguments, options):
         raise TypeError("NumPy's functions are not CuPy's")
 
-    def get(self):
-        return np.array(self.view(np.ndarray))
+    def set(self, values, stream=None):
+        self.view(np.ndarray)[...] = values
+
+    def get(self, stream=None, out=None, blocking=True):
+        if out is None:
+            return np.array(self.view(np.ndarray))
+        out[...] = self.view(np.ndarray)
+        return out
 
 
 def _on_host(value):
@@ -69,12 +75,57 @@ def _wrapped(function):
     return call
 
 
+class _Pool:
+    """Memory, of which there is as much as is asked for."""
+
+    def set_limit(self, size):
+        self.limit = size
+
+    def malloc(self, n_bytes):
+        return bytearray(n_bytes)
+
+    def free_all_blocks(self):
+        pass
+
+
+class _Stream(nullcontext):
+    """A stream whose work is done when it is given."""
+
+    def __init__(self, *, non_blocking=False):
+        super().__init__(self)
+
+    def synchronize(self):
+        pass
+
+
+def _fake_cuda():
+    """Return the part of CuPy that deals with devices: there is one."""
+    properties = {"uuid": bytes(16), "totalGlobalMem": 2**32}
+    runtime = types.SimpleNamespace(
+        CUDARuntimeError=RuntimeError,
+        getDeviceCount=lambda: 1,
+        getDeviceProperties=lambda number: properties,
+        memGetInfo=lambda: (2**31, 2**32),
+    )
+    return types.SimpleNamespace(
+        Device=lambda number: nullcontext(nullcontext()),
+        MemoryPool=_Pool,
+        PinnedMemoryPool=_Pool,
+        Stream=_Stream,
+        get_current_stream=_Stream,
+        memory=types.SimpleNamespace(OutOfMemoryError=MemoryError),
+        runtime=runtime,
+        using_allocator=lambda allocator: nullcontext(),
+    )
+
+
 def fake_cupy(compile_kernel):
     """Return the module; `compile_kernel(source, name)` makes its kernels."""
     module = types.ModuleType("cupy")
     module.ndarray = ndarray
     module.asarray = module.array = asarray
     module.asnumpy = asnumpy
+    module.cuda = _fake_cuda()
     module.empty, module.ones = _made_by(np.empty), _made_by(np.ones)
     module.arange = lambda *bounds, dtype: np.arange(*bounds, dtype=dtype).view(ndarray)
     module.RawKernel = lambda source, name, options: compile_kernel(source, name)

@@ -145,10 +145,13 @@ def test_every_option_reaches_python(monkeypatch):
         *("--endpoint", "http://host:80", "--anonymous"),
         *("--nodata", "18446744073709551615", "--skip-nan", "--mask", "m"),
         *("--labels", "cells=a=1.tif", "--labels", "/b=2.tif"),
+        *("--region", "z=0:4", "--units", "3,17"),
     )
     assert result.stdout == "done\n"
     assert found == {
         "labels": {"cells": "a=1.tif", "labels": "/b=2.tif"},
+        "region": {"z": slice(0, 4)},
+        "units": (3, 17),
         "nodata": 2**64 - 1,
         "mask": "m",
         "skip_nan": True,
@@ -186,7 +189,7 @@ def test_defaults_are_those_of_python(monkeypatch):
     expected = dict.fromkeys(
         "axes scale translation unit name method sigma chunks shards memory_limit "
         "gpu_memory_limit workers progress client storage_options nodata mask "
-        "labels".split()
+        "labels region units".split()
     )
     expected |= {"scale_factors": "auto", "compressors": "blosc"}
     assert found == expected | {

@@ -290,11 +290,11 @@ def runs(monkeypatch):
     counted = Runs()
     real = units.run_unit
 
-    def run(job, unit):
+    def run(job, unit, *more):
         if counted.count == counted.stop:
             raise StopError
         counted.count += 1
-        return real(job, unit)
+        return real(job, unit, *more)
 
     monkeypatch.setattr("dask_pyramid.runner.tasks.run_unit", run)
     monkeypatch.setattr("dask_pyramid.cost._UNIT_VOXELS", 2**12)

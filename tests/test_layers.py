@@ -25,7 +25,8 @@ ORDER = """
     sources.opened sources.arrays sources.resampled sources.blocks
     sources.zarr_arrays sources.graphs sources.ome_zarr
     sources.tiff_metadata sources.tiff sources.planes sources sources.stored masks
-    existing sources.identity compression plan planning labelled growth journal grey
+    existing sources.identity compression plan planning labelled continuation growth
+    journal grey
     idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
     store.apart store.targets store.ledger
@@ -39,8 +40,8 @@ ORDER = """
     verify.arrays verify.omero verify.labels verify.leftovers verify.objects
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
-    session accounts intents growing pyramid orders labelling write shares extend
-    clusters stopping
+    sameness session accounts intents growing pyramid regions orders labelling
+    write shares extend clusters stopping
     cli.parameters cli.telling cli.running cli.comparing cli.labelling cli.resampling
     cli cli.__main__
 """.split()
@@ -88,6 +89,7 @@ ALLOWED = {
         "sources.arrays",
         "sources.blocks",
     },
+    "dask_cuda": {"clusters"},
     "dask_image": {"sources.planes"},
     "dask_jobqueue": {"clusters"},
     "distributed": {

@@ -64,11 +64,11 @@ def runs(monkeypatch):
     counted = Runs()
     real = units.run_unit
 
-    def run(job, unit):
+    def run(job, unit, *more):
         if counted.most is not None and len(counted) >= counted.most:
             raise StopError(unit.name)
         counted.append(unit.name)
-        return real(job, unit)
+        return real(job, unit, *more)
 
     monkeypatch.setattr("dask_pyramid.runner.tasks.run_unit", run)
     return counted

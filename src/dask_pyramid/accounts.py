@@ -17,6 +17,7 @@ from dask_pyramid.amended import with_levels
 from dask_pyramid.attributes import WINDOW, method_record
 from dask_pyramid.provenance import KEY, LevelRecord, Provenance, Tally
 from dask_pyramid.receipts import object_grid
+from dask_pyramid.sources.identity import public_source
 from dask_pyramid.store import ledger
 
 if TYPE_CHECKING:
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
     from dask_pyramid.receipts import Books
     from dask_pyramid.store.targets import Target
 
-__all__ = ["all_tallies", "base_records", "final_attributes", "first_attributes"]
+__all__ = [
+    "all_tallies",
+    "base_records",
+    "final_attributes",
+    "first_attributes",
+    "records_without",
+]
 
 
 def base_records(
@@ -81,6 +88,37 @@ def base_records(
     return tuple(records)
 
 
+def records_without(
+    target: Target, record: Provenance, plan: PyramidPlan
+) -> tuple[LevelRecord, ...]:
+    """Return the records of all levels without what is written again.
+
+    Parameters
+    ----------
+    target : Target
+        The store; objects that are written again may be missing or damaged.
+    record : Provenance
+        Its record.
+    plan : PyramidPlan
+        What is to be written.
+    """
+    records = []
+    parts = _written_parts(plan)
+    for level, part, before in zip(plan.levels, parts, record.levels, strict=True):
+        tally = before.tally()
+        ledger.uncount(target, plan, level.number, part, tally)
+        records.append(
+            LevelRecord.counted_from(
+                tally,
+                path=level.path,
+                factors=level.factors,
+                steps=level.steps,
+                parent=level.parent,
+            )
+        )
+    return tuple(records)
+
+
 def _written_parts(plan: PyramidPlan) -> list[Part]:
     """Return what is written of each level."""
     parts: list[Part] = [((0, 0),) * len(level.shape) for level in plan.levels]
@@ -104,7 +142,8 @@ def all_tallies(growth: Growth, books: Books) -> list[Tally | None]:
             tally = books.tallies[number]
         tallies.append(tally)
     region = growth.journal.region
-    if region is not None and tallies[0] is not None:
+    is_of_user = growth.journal.verb == "update_pyramid"
+    if is_of_user and region is not None and tallies[0] is not None:
         # The user has written level 0: only what is there now tells its checksums.
         ledger.recount(growth.site.target, growth.plan, region, tallies[0])
     return tallies
@@ -140,6 +179,8 @@ def final_attributes(
     record = existing.provenance
     attributes.pop(KEY, None)
     if record is not None and None not in tallies:
+        if growth.journal.verb == "write_pyramid":
+            record = replace(record, source=public_source(growth.image))
         attributes[KEY] = _provenance(record, plan, tallies).to_json()
     return attributes
 

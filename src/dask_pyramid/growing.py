@@ -192,8 +192,10 @@ def _publish(growth: Growth, books: Books) -> None:
     """Put the extents, coarsest first, then the attributes; remove what is left."""
     target, plan = growth.site.target, growth.plan
     tallies = all_tallies(growth, books)
+    # A region that is written again may leave others that are missing.
+    whole = growth.journal.verb != "write_pyramid"
     for level, tally in zip(plan.levels, tallies, strict=True):
-        if tally is not None:
+        if whole and tally is not None:
             _check_objects(target, plan, level.number, tally)
     for level in reversed(plan.levels):
         publication.put_extent(target, level)

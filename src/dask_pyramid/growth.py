@@ -10,27 +10,27 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.continuation import (
+    axis_of,
+    check_continues,
+    expanded,
+    joined_image,
+)
 from dask_pyramid.existing import Existing, StoredLevel, kept, level_path
-from dask_pyramid.labelled import check_spacing
 from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.methods import Method, Sigma, find_method
 from dask_pyramid.planning import find_image_method, make_plan, spread_sigma
-from dask_pyramid.sources.arrays import (
-    ExpandedReader,
-    JoinedReader,
-    join_graphs,
-)
 from dask_pyramid.windows import dependent_parts, nothing, whole, whole_objects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dask_pyramid.crew import Crew
-    from dask_pyramid.image import Image, Reader
+    from dask_pyramid.image import Image
     from dask_pyramid.passes import Part
     from dask_pyramid.plan import PyramidPlan
 
-__all__ = ["plan_appended", "plan_levels", "plan_updated"]
+__all__ = ["plan_appended", "plan_levels", "plan_rewritten", "plan_updated"]
 
 # The chunks of level 0 are kept for further levels if they hold at most this.
 _CHUNK_BYTES = 2**23
@@ -215,6 +215,46 @@ def plan_updated(
     )
 
 
+def plan_rewritten(
+    existing: Existing, image: Image, region: Part, *, crew: Crew
+) -> PyramidPlan:
+    """Plan the objects of level 0 that meet a region, and what depends on them.
+
+    Parameters
+    ----------
+    existing : Existing
+        What is stored, made here.
+    image : Image
+        The source.
+    region : Part
+        From `windows.parse_region`.
+    crew : Crew
+        What runs the units.
+    """
+    record, sigmas = _stored_method(existing, None, None)
+    levels = existing.as_levels(record)
+    # An object is written whole: all of it may be other than before.
+    parts = _dependent(
+        image,
+        levels,
+        method=record,
+        sigma=sigmas,
+        region=whole_objects(region, levels[0]),
+    )
+    return make_plan(
+        image,
+        levels,
+        method=record,
+        sigma=sigmas,
+        version=existing.version,
+        nodata=existing.nodata,
+        crew=crew,
+        parts=parts,
+        # What the source says elsewhere must not come in through a halo.
+        alone=True,
+    )
+
+
 def plan_appended(
     existing: Existing,
     image: Image,
@@ -251,15 +291,15 @@ def plan_appended(
     ValueError
         If the image does not continue what is stored.
     """
-    position = _axis(existing.image, axis)
-    image = _expanded(image, existing.image.axes, position)
-    _check_continues(existing.image, image, position)
+    position = axis_of(existing.image, axis)
+    image = expanded(image, existing.image.axes, position)
+    check_continues(existing.image, image, position)
     record, sigmas = _stored_method(existing, method, sigma)
     old = existing.image.shape[position]
     region = tuple(
         (old, old + n) if i == position else (0, n) for i, n in enumerate(image.shape)
     )
-    joined = _joined(existing, image, position)
+    joined = joined_image(existing, image, position)
     planned = make_levels(
         joined, record, scale_factors=existing.factors(), chunks=None, shards=False
     )
@@ -295,71 +335,3 @@ def _dependent(
     return [
         whole_objects(part, level) for part, level in zip(parts, levels, strict=True)
     ]
-
-
-def _axis(image: Image, axis: str) -> int:
-    if axis not in image.axes:
-        raise ValueError(
-            f"axis must be one of the pyramid's, {''.join(image.axes)!r}, got {axis!r}"
-        )
-    return image.axes.index(axis)
-
-
-def _expanded(image: Image, axes: tuple[str, ...], position: int) -> Image:
-    """Return an image that lacks the axis, one frame or plane, with it."""
-    before, after = axes[:position], axes[position + 1 :]
-    if image.axes != before + after:
-        return image
-
-    def spread(values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-        return (*values[:position], value, *values[position:])
-
-    graph = image.graph
-    return replace(
-        image,
-        axes=axes,
-        scale=spread(image.scale, 1.0),
-        translation=spread(image.translation, 0.0),
-        unit=spread(image.unit, None),
-        reader=image.reader and ExpandedReader(image.reader, position),
-        graph=None if graph is None else graph[(slice(None),) * position + (None,)],
-    )
-
-
-def _check_continues(old: Image, new: Image, position: int) -> None:
-    """Refuse an image that is not of the same kind and extent."""
-    for name in ("axes", "dtype"):
-        if getattr(old, name) != getattr(new, name):
-            raise ValueError(
-                f"image must have the {name} of the pyramid, {getattr(old, name)!s}, "
-                f"got {getattr(new, name)!s}"
-            )
-    extents = [
-        (m, n)
-        for i, (m, n) in enumerate(zip(old.shape, new.shape, strict=True))
-        if i != position
-    ]
-    if any(m != n for m, n in extents):
-        raise ValueError(
-            f"image must have the extents of the pyramid but along "
-            f"{old.axes[position]!r}, {old.shape!r}, got {new.shape!r}"
-        )
-    check_spacing(old, new, "image")
-
-
-def _joined(existing: Existing, image: Image, position: int) -> Image:
-    stored = existing.image
-    assert stored.reader is not None  # it is stored
-    if image.reader is not None:
-        reader: Reader = JoinedReader(stored.reader, image.reader, axis=position)
-        return replace(stored, reader=reader)
-    assert image.graph is not None  # by construction: one of the two is there
-    objects = existing.levels[0].shards or existing.levels[0].chunks
-    old = stored.shape[position]
-    graph = join_graphs(
-        stored.data,
-        image.graph,
-        axis=position,
-        cut=old // objects[position] * objects[position],
-    )
-    return replace(stored, reader=None, graph=graph)

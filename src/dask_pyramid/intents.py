@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import __version__
-from dask_pyramid.accounts import base_records
+from dask_pyramid.accounts import base_records, records_without
 from dask_pyramid.existing import Existing, read_existing
 from dask_pyramid.growth import plan_appended
 from dask_pyramid.jobs import differences
@@ -30,7 +30,16 @@ if TYPE_CHECKING:
     from dask_pyramid.runner import Team
     from dask_pyramid.store.targets import Target
 
-__all__ = ["Growth", "Site", "added", "appended", "look", "superseding", "updated"]
+__all__ = [
+    "Growth",
+    "Site",
+    "added",
+    "appended",
+    "look",
+    "rewritten",
+    "superseding",
+    "updated",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +225,42 @@ def updated(site: Site, plan: PyramidPlan, region: Part) -> Growth:
         ),
         plan=plan,
         image=existing.image,
+    )
+
+
+def rewritten(
+    site: Site, image: Image, plan: PyramidPlan, *, region: Part, source: Any
+) -> Growth:
+    """Return the growth that writes a region again, from the source on.
+
+    Parameters
+    ----------
+    site : Site
+        The store.
+    image : Image
+        The source.
+    plan : PyramidPlan
+        From `plan_rewritten`.
+    region : Part
+        Which voxels of level 0 are asked for.
+    source : object
+        What tells the source from others.
+    """
+    existing = site.existing
+    assert existing.provenance is not None  # it has been checked to be of this job
+    records = records_without(site.target, existing.provenance, plan)
+    return Growth(
+        site=site,
+        journal=Journal(
+            verb="write_pyramid",
+            parameters=_parameters(plan, region=region, source=source),
+            plan=_plain(plan.to_json()),
+            before=tuple(level.shape for level in existing.levels),
+            records=records,
+            region=region,
+        ),
+        plan=plan,
+        image=image,
     )
 
 

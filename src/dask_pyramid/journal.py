@@ -28,7 +28,8 @@ class Journal:
     """One growth of one store."""
 
     verb: str
-    """Which one: "add_levels", "update_pyramid" or "append"."""
+    """Which one: "add_levels", "update_pyramid", "append", or "write_pyramid" of a
+    region."""
     parameters: Mapping[str, Any]
     """All that the stored bytes depend on, JSON values."""
     plan: Mapping[str, Any]
@@ -41,7 +42,7 @@ class Journal:
     remove: tuple[str, ...] = ()
     """Arrays that are to be removed before anything is written."""
     region: Part | None = None
-    """What has changed of level 0."""
+    """What has changed of level 0, or is written again."""
     published: bool = False
     """Whether all is done but cleaning up, for which receipts go first."""
 

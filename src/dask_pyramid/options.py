@@ -29,6 +29,7 @@ __all__ = [
     "sizes",
     "span",
     "unit",
+    "unit_numbers",
 ]
 
 T = TypeVar("T")
@@ -268,6 +269,17 @@ def unit(text: str) -> Any:
     ('um', {'t': 's', 'y': 'um'}, (None, 'um', 'um'))
     """
     return _single(by_axis(text, lambda word: None if word == "none" else word))
+
+
+def unit_numbers(text: str) -> tuple[int, ...]:
+    """Return numbers of units.
+
+    Examples
+    --------
+    >>> unit_numbers("3,17")
+    (3, 17)
+    """
+    return tuple(_whole(part) for part in text.split(","))
 
 
 def _single(values: Any) -> Any:

@@ -233,6 +233,21 @@ class Units(Sequence[Unit]):
         for number in range(len(self.passes)):
             yield from self.of_pass(number)
 
+    def checked(self, numbers: Sequence[int]) -> tuple[int, ...]:
+        """Return numbers of units, each once.
+
+        Raises
+        ------
+        ValueError
+            If one is none.
+        """
+        for number in numbers:
+            if isinstance(number, bool) or number not in range(len(self)):
+                raise ValueError(
+                    f"units must be numbers from 0 to {len(self) - 1}, got {number!r}"
+                )
+        return tuple(dict.fromkeys(map(int, numbers)))
+
     def at(self, sweep: int, index: Sequence[int]) -> Unit:
         """Return the unit at a position in the grid of a pass."""
         position = 0

@@ -161,6 +161,7 @@ def make_plan(
     nodata: Nodata | None = None,
     mask_memory: int = 0,
     parts: Sequence[Part] | None = None,
+    alone: bool = False,
 ) -> PyramidPlan:
     """Return the plan of levels that are known.
 
@@ -180,6 +181,8 @@ def make_plan(
         Bytes that reading a mask takes.
     parts : sequence of Part, optional
         What of each level is to be written, whole objects; by default all.
+    alone : bool
+        Whether a pass of its own writes level 0, and all others read stored levels.
 
     Returns
     -------
@@ -197,7 +200,13 @@ def make_plan(
         for level in levels
     ]
     passes, share = _fitting(
-        image, levels, reductions, crew=crew, parts=parts, mask_memory=mask_memory
+        image,
+        levels,
+        reductions,
+        crew=crew,
+        parts=parts,
+        alone=alone,
+        mask_memory=mask_memory,
     )
     return PyramidPlan(
         axes=image.axes,
@@ -276,6 +285,7 @@ def _fitting(
     *,
     crew: Crew,
     parts: Sequence[Part] | None,
+    alone: bool,
     mask_memory: int,
 ) -> tuple[tuple[Pass, ...], Share]:
     """Return passes that fit, for as many units at a time as there is memory for."""
@@ -293,6 +303,7 @@ def _fitting(
             ),
             stream_axis=image.stream_axis,
             parts=parts,
+            alone=alone,
         )
         passes, memory = choose_passes(levels, reductions, terms)
         if passes is not None:

@@ -16,16 +16,15 @@ from dask_pyramid import runner
 from dask_pyramid.attributes import group_attributes
 from dask_pyramid.jobs import StoredJob, differences, reopen, reopen_mask
 from dask_pyramid.progress import progress_callback
-from dask_pyramid.provenance import KEY, read_provenance
 from dask_pyramid.receipts import Books, can_read
+from dask_pyramid.sameness import check_same_job
 from dask_pyramid.sources.identity import public_source
 from dask_pyramid.store import ledger, publication, targets
-from dask_pyramid.store.contents import read_attributes
 from dask_pyramid.store.locks import Lock
 from dask_pyramid.units import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Mapping, Sequence
 
     from dask_pyramid.image import Image
     from dask_pyramid.masks import Mask
@@ -136,9 +135,10 @@ def run_share(
     execution: Execution,
     *,
     share: tuple[int, int],
+    numbers: Sequence[int] | None = None,
     limits: Mapping[str, Any],
 ) -> int:
-    """Run every n-th unit of a stored plan whose inputs are there.
+    """Run units of a stored plan whose inputs are there.
 
     Parameters
     ----------
@@ -148,6 +148,8 @@ def run_share(
         Where to run.
     share : (i, n)
         Units whose number is `i` modulo `n`.
+    numbers : sequence of int, optional
+        These units, in place of a share.
     limits : mapping
         `workers` and `memory_limit`, as for `runner.connect`.
 
@@ -163,7 +165,9 @@ def run_share(
     order = _reordered(target, limits)
     plan = order.job.plan
     index, count = share
-    mine = range(index, plan.n_tasks, count)
+    mine: Sequence[int] = range(index, plan.n_tasks, count)
+    if numbers is not None:
+        mine = plan.units.checked(numbers)
     with _locked(target, execution, shared=True):
         targets.reopened(target)
         for sweep in range(len(plan.passes)):
@@ -367,26 +371,14 @@ def check_complete(order: Order, execution: Execution) -> None:
     UserWarning
         If the source is an array, whose values a finished pyramid does not know.
     """
-    image, job, target = order.image, order.job, order.target
-    attributes = read_attributes(target.open())
-    record = read_provenance(attributes)
-    if record is None:
-        raise FileExistsError(
-            f"mode 'a' must go on with a pyramid of dask-pyramid, got {target} of "
-            "another tool; add_levels makes coarser levels, mode='w' replaces it"
-        )
-    wanted = group_attributes(
-        image,
-        job.plan,
-        job.parameters["codecs"],
-        mask=order.mask,
-        books=Books(job.plan),
-    )
-    found = differences(_facts(attributes), _facts(wanted))
-    if found:
+    job, target = order.job, order.target
+    record = check_same_job(order.image, job, target, mask=order.mask)
+    journal = ledger.read_journal(target)
+    if journal is not None and not journal.published:
+        part = f" of region {journal.region!r}" if journal.region else ""
         raise ValueError(
-            f"mode 'a' must go on with the same job, got {target}, which is complete "
-            f"and differs: {found}; mode='w' replaces it"
+            f"target must not be half changed to be complete, got {target}, where "
+            f"{journal.verb}{part} was interrupted; run that again"
         )
     publication.check_counts(
         target,
@@ -399,19 +391,8 @@ def check_complete(order: Order, execution: Execution) -> None:
             left = ledger.read_job(target)
             if left is not None and left.get("fingerprint") == job.fingerprint:
                 ledger.clear_work(target)
-    if wanted[KEY]["source"]["kind"] == "array":
+    if record.source.get("kind") == "array":
         warnings.warn(
             f"{target} is complete; whether it holds this array is not checked",
             stacklevel=4,
         )
-
-
-def _facts(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what does not depend on pixels: all but grey values and checksums."""
-    record = dict(attributes[KEY])
-    record["levels"] = [
-        {key: level[key] for key in ("path", "factors", "steps", "grid")}
-        for level in record["levels"]
-    ]
-    holder = {**attributes, **attributes.get("ome", {})}
-    return {"multiscales": holder.get("multiscales"), KEY: record}

@@ -15,7 +15,7 @@ from dask_pyramid.store import targets
 from dask_pyramid.store_options import StoreOptions, share_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dask_pyramid.plan import PyramidPlan
 
@@ -79,6 +79,7 @@ def run_units(
     target: Any,
     *,
     shard: tuple[int, int] = (0, 1),
+    units: Sequence[int] | None = None,
     workers: int | None = None,
     memory_limit: int | str | None = None,
     device: str = "cpu",
@@ -94,6 +95,8 @@ def run_units(
         Where `prepare_pyramid` has stored the plan, or a run was interrupted.
     shard : (i, n)
         Run every n-th unit, from the i-th on, ``0 <= i < n``.
+    units : sequence of int, optional
+        Run these units of ``plan.units``, in place of a share.
     workers : int, optional
         Number of threads; by default the number of cores.
     memory_limit : int or str, optional
@@ -117,7 +120,8 @@ def run_units(
     FileNotFoundError
         If there is no stored plan.
     ValueError
-        If `shard` is no share, or the source is not what it was.
+        If `shard` is no share, `units` are none of the plan, both are given, or the
+        source is not what it was.
     OSError
         If the source cannot be read or the target not written, or if it is locked.
 
@@ -132,6 +136,10 @@ def run_units(
             f"shard must be (i, n) with 0 <= i < n, got {shard!r}; the first of four "
             "is (0, 4)"
         )
+    if units is not None and shard != (0, 1):
+        raise ValueError(
+            f"shard must be left out where units are given, got {shard!r} and {units!r}"
+        )
     tune_malloc()
     options = share_options(storage_options, None, target)[1]
     place = targets.open_target(target, mode="a", options=options)
@@ -142,7 +150,9 @@ def run_units(
         "gpu_memory_limit": gpu_memory_limit,
     }
     execution = session.Execution(progress=progress)
-    return session.run_share(place, execution, share=(index, count), limits=limits)
+    return session.run_share(
+        place, execution, share=shard, numbers=units, limits=limits
+    )
 
 
 def finish_pyramid(

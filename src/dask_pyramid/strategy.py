@@ -34,6 +34,8 @@ class Terms:
     parts: Sequence[Part] | None = None
     """What of each level is to be written, whole objects; nothing of the first levels
     means that they are stored. None: all of all levels."""
+    alone: bool = False
+    """Whether a pass of its own writes level 0, so that others read what is stored."""
 
 
 def choose_passes(
@@ -62,7 +64,7 @@ def choose_passes(
     for start in range(len(levels) - 1, first - 1, -1):
         options = []
         needs = []
-        for stop in _stops(levels, reductions, start, read_once=terms.source.read_once):
+        for stop in _stops(levels, reductions, start, terms):
             members = tuple(
                 _members(levels, reductions, start=start, stop=stop, parts=terms.parts)
             )
@@ -99,16 +101,17 @@ def _stops(
     levels: Sequence[Level],
     reductions: Sequence[Reduction],
     start: int,
-    *,
-    read_once: bool,
+    terms: Terms,
 ) -> Iterator[int]:
     """Yield where a pass that begins with level `start` may end."""
     yield start + 1
+    if not start and terms.alone:
+        return
     for stop in range(start + 2, min(start + 1 + _FUSED, len(levels)) + 1):
         if levels[stop - 1].parent != stop - 2:
             return
         # A dask graph is computed once: no halo may ask for a block a second time.
-        if not start and read_once and not reductions[stop - 1].halo_free:
+        if not start and terms.source.read_once and not reductions[stop - 1].halo_free:
             return
         yield stop
 

@@ -12,6 +12,7 @@ from dask_pyramid.labelling import write_dressed
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.orders import make_order
 from dask_pyramid.pyramid import Pyramid, stored_pyramid
+from dask_pyramid.regions import check_selection, rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ def write_pyramid(
     target: Any,
     *,
     labels: Any = None,
+    region: Mapping[str, Any] | Sequence[Any] | None = None,
+    units: Sequence[int] | None = None,
     method: str | Method | None = None,
     sigma: float | Mapping[str, float] | Sequence[float] | None = None,
     nodata: float | None = None,
@@ -65,6 +68,14 @@ def write_pyramid(
     labels : image, or dict of these by name, optional
         Label images or masks of the image, what `open_image` takes; written into its
         `labels` group when it is complete, each as `write_labels` does by default.
+    region : dict by axis or sequence of slice or (start, stop), optional
+        Write only this part of level 0 again, and what depends on it, into a complete
+        pyramid of the same job whose source has changed there, or whose objects are
+        damaged. Objects are written whole, each at once; all others stay. The same call
+        goes on after a kill.
+    units : sequence of int, optional
+        The same for what units of the first pass write, by their numbers in
+        ``plan_pyramid(...).units`` of the same arguments.
     method : str or Method, optional
         ``"gaussian"``, ``"gaussian-stride"``, ``"mean"``, ``"nearest"``, ``"mode"``,
         ``"median"``, ``"min"`` or ``"max"``. By default ``"gaussian"``, and ``"mode"``
@@ -162,6 +173,7 @@ def write_pyramid(
     ((40, 200, 200), (20, 100, 100))
     """
     tune_malloc()
+    selects = check_selection(region, units, mode=mode, labels=labels)
     with runner.connect(
         client,
         workers=workers,
@@ -192,13 +204,16 @@ def write_pyramid(
             },
             labels=labels,
             compressors=compressors,
-            mode=mode,
+            mode="a" if selects else mode,
             team=team,
             storage_options=storage_options,
         )
         execution = session.Execution(
             progress=progress, break_lock=break_lock, retries=retries
         )
-        session.complete(order, execution)
-        write_dressed(order, execution)
+        if selects:
+            rewrite(order, execution, region=region, units=units)
+        else:
+            session.complete(order, execution)
+            write_dressed(order, execution)
     return stored_pyramid(order.target)

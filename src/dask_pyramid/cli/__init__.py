@@ -39,6 +39,7 @@ from dask_pyramid.cli.parameters import (
     RUNNING_NAMES,
     SOURCE_STORE,
     STORE,
+    UNITS,
     parsed_by,
     storage_options,
     with_options,
@@ -83,7 +84,13 @@ main.add_command(resample)
     help="A label image or mask of IN, written into the labels group of OUT; may be "
     "repeated with other names.  [default name: labels]",
 )
-@with_options(MODE, BREAK_LOCK)
+@click.option(
+    "--region",
+    metavar="RANGES",
+    callback=parsed_by(options.region),
+    help="Write only this part of a complete OUT again, from IN on: z=0:16,y=512:.",
+)
+@with_options(UNITS, MODE, BREAK_LOCK)
 @with_options(*DEVICE, *RUNNING)
 @RETRIES
 @PROGRESS
@@ -158,7 +165,7 @@ def plan(
     callback=parsed_by(options.shard),
     help="Run every N-th unit, from the I-th on; I is 0 to N-1.",
 )
-@with_options(*MACHINE, *DEVICE, *STORE, PROGRESS, DEBUG)
+@with_options(UNITS, *MACHINE, *DEVICE, *STORE, PROGRESS, DEBUG)
 def units(
     store: str, *, debug: bool, endpoint: str | None, anonymous: bool, **given: Any
 ) -> None:

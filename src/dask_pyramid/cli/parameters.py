@@ -32,6 +32,7 @@ __all__ = [
     "RUNNING_NAMES",
     "SOURCE_STORE",
     "STORE",
+    "UNITS",
     "VERSIONS",
     "parsed_by",
     "storage_options",
@@ -197,9 +198,10 @@ RUNNING = (
     ),
     click.option(
         "--cluster",
-        type=click.Choice(["local", "slurm"]),
+        type=click.Choice(["local", "cuda", "slurm"]),
         help="Start a cluster for this run and close it after: processes of this "
-        "machine, or jobs of SLURM (pip install 'dask-pyramid[slurm]').",
+        "machine, one for each of its GPUs (pip install 'dask-pyramid[gpu-cluster]'), "
+        "or jobs of SLURM (pip install 'dask-pyramid[slurm]').",
     ),
     click.option(
         "--cluster-option",
@@ -207,8 +209,9 @@ RUNNING = (
         metavar="KEY=VALUE",
         multiple=True,
         callback=parsed_by(options.settings),
-        help="Argument of distributed.LocalCluster or dask_jobqueue.SLURMCluster, such "
-        "as cores=8 or memory=32GB; may be repeated. Values are JSON, or else text.",
+        help="Argument of distributed.LocalCluster, dask_cuda.LocalCUDACluster or "
+        "dask_jobqueue.SLURMCluster, such as cores=8 or memory=32GB; may be repeated. "
+        "Values are JSON, or else text.",
     ),
     click.option(
         "--jobs",
@@ -253,6 +256,12 @@ COMPRESSOR = click.option(
     show_default=True,
     help="Codec: blosc is zstd level 3 with byte shuffle; with a checksum where the "
     "format has one.",
+)
+UNITS = click.option(
+    "--units",
+    metavar="NUMBERS",
+    callback=parsed_by(options.unit_numbers),
+    help="Only these units of the plan: 3,17.",
 )
 MODE = click.option(
     "--mode",

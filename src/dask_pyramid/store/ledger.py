@@ -53,6 +53,7 @@ __all__ = [
     "read_journal",
     "recount",
     "sound_objects",
+    "uncount",
 ]
 
 _log = logging.getLogger("dask_pyramid")
@@ -269,20 +270,69 @@ def recount(target: Target, plan: PyramidPlan, region: Part, tally: Tally) -> No
     are those of the region alone in a level of at most 1024 objects.
     """
     level = plan.levels[0]
+    part = _cleared(level, region, tally)
+    for index, size, crc in object_sums(target, level, part, grid=tally.grid):
+        tally.add(index, size=size, crc32=crc)
+    _listed(object_sizes(target, plan, 0), tally)
+
+
+def uncount(
+    target: Target, plan: PyramidPlan, number: int, region: Part, tally: Tally
+) -> None:
+    """Take the objects of a region out of the tally of a level, whatever is there now.
+
+    Parameters
+    ----------
+    target : Target
+        The store.
+    plan : PyramidPlan
+        Its levels.
+    number : int
+        The level.
+    region : Part
+        Whole objects, in voxels.
+    tally : Tally
+        What the record counts; changed.
+
+    Notes
+    -----
+    Objects of the region may be missing or damaged. Cost: as for `recount`; nothing is
+    read of a level of at most 1024 objects.
+    """
+    level = plan.levels[number]
+    own = tuple(
+        slice(start // o, ceil_div(stop, o))
+        for (start, stop), o in zip(region, level.objects, strict=True)
+    )
+    sizes = object_sizes(target, plan, number)
+    sizes[own] = ABSENT
+    part = _cleared(level, region, tally)
+    if max(tally.group) > 1:
+        for index, size, crc in object_sums(target, level, part, grid=tally.grid):
+            if sizes[index] != ABSENT:
+                tally.add(index, size=size, crc32=crc)
+    _listed(sizes, tally)
+    if max(tally.group) == 1:  # what is missing elsewhere stays missing
+        tally.objects = int(np.count_nonzero(tally.sums))
+
+
+def _cleared(level: Level, region: Part, tally: Tally) -> Part:
+    """Set the sums to zero that a region has a share in; return what they count."""
     box = [
         (start // o // g, ceil_div(ceil_div(stop, o), g))
         for (start, stop), o, g in zip(region, level.objects, tally.group, strict=True)
     ]
     tally.sums[tuple(slice(*groups) for groups in box)] = 0
-    part = tuple(
+    return tuple(
         (first * g * o, last * g * o)
         for (first, last), o, g in zip(box, level.objects, tally.group, strict=True)
     )
-    for index, size, crc in object_sums(target, level, part, grid=tally.grid):
-        tally.add(index, size=size, crc32=crc)
-    sizes = object_sizes(target, plan, 0)
-    tally.objects = int(np.count_nonzero(sizes != ABSENT))
-    tally.bytes = int(sizes[sizes != ABSENT].sum())
+
+
+def _listed(sizes: np.ndarray[Any, Any], tally: Tally) -> None:
+    """Set number and bytes of the objects of a tally to those of a listing."""
+    stored = sizes[sizes != ABSENT]
+    tally.objects, tally.bytes = len(stored), int(stored.sum())
 
 
 def has_traces(target: Target) -> bool:

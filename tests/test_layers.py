@@ -89,6 +89,7 @@ ALLOWED = {
         "sources.arrays",
         "sources.blocks",
     },
+    "dask_cuda": {"clusters"},
     "dask_image": {"sources.planes"},
     "dask_jobqueue": {"clusters"},
     "distributed": {

@@ -105,6 +105,7 @@ def _fake_cuda():
         CUDARuntimeError=RuntimeError,
         getDeviceCount=lambda: 1,
         getDeviceProperties=lambda number: properties,
+        deviceGetPCIBusId=lambda number: "0000:01:00.0",
         memGetInfo=lambda: (2**31, 2**32),
     )
     return types.SimpleNamespace(

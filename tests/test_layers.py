@@ -18,7 +18,7 @@ ORDER = """
     geometry nodata methods sampling layout schedule passes superblocks
     crew offers rolling tiles holdings
     kernels.generic kernels.launching kernels.fused_filters kernels.fused
-    kernels.masked kernels.compiled kernels.compiled_masked
+    kernels.masked kernels.compiled_windows kernels.compiled kernels.compiled_masked
     kernels.interpolation kernels.compiled_interpolation kernels
     cost strategy levels windows offload image metadata
     amended provenance graph
@@ -89,6 +89,7 @@ ALLOWED = {
         "sources.arrays",
         "sources.blocks",
     },
+    "dask_cuda": {"clusters"},
     "dask_image": {"sources.planes"},
     "dask_jobqueue": {"clusters"},
     "distributed": {
@@ -103,6 +104,7 @@ ALLOWED = {
         "kernels.compiled",
         "kernels.compiled_interpolation",
         "kernels.compiled_masked",
+        "kernels.compiled_windows",
     },
     "numcodecs": {"compression"},
     "obstore": {
@@ -189,6 +191,7 @@ AT_THE_TOP = {
     ("kernels.compiled", "numba"),
     ("kernels.compiled_interpolation", "numba"),
     ("kernels.compiled_masked", "numba"),
+    ("kernels.compiled_windows", "numba"),
     ("cli", "click"),
     ("cli.comparing", "click"),
     ("cli.resampling", "click"),

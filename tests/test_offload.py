@@ -1,8 +1,11 @@
 """Which device is taken, what it may use, and what is said where there is none."""
 
+import contextlib
 import json
 import logging
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
@@ -15,7 +18,7 @@ from dask_pyramid import METHODS, device, offers, offload, plan_pyramid, write_p
 from dask_pyramid.cli import main
 from dask_pyramid.crew import Offer
 from dask_pyramid.offers import here, on_workers
-from drawn import small_world, values
+from drawn import small_world, stored_levels, values
 from fake_gpu import GPU, fake_gpus
 
 INSTALL = r"pip install 'dask-pyramid\[gpu-cuda12\]' or 'dask-pyramid\[gpu-cuda13\]'"
@@ -89,7 +92,7 @@ def test_auto_without_a_gpu_takes_the_host_and_says_so(caplog):
 
 
 def test_without_cupy_the_error_names_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "cupy", None)
+    monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(ValueError, match=INSTALL):
         write_pyramid(np.zeros((8, 8), "uint8"), tmp_path / "a.zarr", device="gpu")
     assert not (tmp_path / "a.zarr").exists()
@@ -225,3 +228,76 @@ def test_it_is_the_workers_that_are_asked_not_the_client(tmp_path, monkeypatch):
         assert {backend.limit for backend in made} == {GPU.memory // 4}, "two share it"
         assert all(backend.mirrors for backend in made)
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+
+
+def test_a_cluster_of_gpus_is_started_for_one_command(tmp_path, monkeypatch):
+    source, target = str(tmp_path / "in.zarr"), str(tmp_path / "a.zarr")
+    da.from_array(values((16, 32, 32), "uint8", 3)).to_zarr(source)
+    started = []
+
+    def cluster(**options):
+        started.append(options)
+        return LocalCluster(n_workers=1, processes=False, dashboard_address=None)
+
+    command = ["write", source, target, "--cluster", "cuda"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 2
+    assert "--cluster cuda needs --device gpu or auto" in result.stderr
+    monkeypatch.setitem(sys.modules, "dask_cuda", None)
+    result = CliRunner().invoke(main, [*command, "--device", "gpu"])
+    assert "dask-pyramid[gpu-cluster] must be installed" in result.stderr
+    module = SimpleNamespace(LocalCUDACluster=cluster)
+    monkeypatch.setitem(sys.modules, "dask_cuda", module)
+    with fake_gpus() as made:
+        options = ["--device", "gpu", "--cluster-option", "threads_per_worker=4"]
+        result = CliRunner().invoke(main, [*command, *options])
+    assert result.exit_code == 0, result.stderr
+    assert started == [{"dashboard_address": ":0", "threads_per_worker": 4}]
+    assert all(backend.devices == [0] for backend in made), "the first one it sees"
+
+
+# --- blocks on a device ----------------------------------------------------------
+
+
+class CardBlock:
+    """A block that only `get` brings to the host, as those of CuPy."""
+
+    def __init__(self, values):
+        self._values, self.shape, self.dtype = values, values.shape, values.dtype
+        self.ndim, self.size, self.nbytes = values.ndim, values.size, values.nbytes
+
+    def get(self):
+        return self._values
+
+
+CardBlock.__module__ = "cupy"
+
+
+@pytest.mark.parametrize("client", ["threads", "synchronous", "cluster"])
+def test_blocks_of_a_device_are_fetched_by_the_task_that_writes(client, tmp_path):
+    image = values((32, 24, 24), "uint16", 3)
+    write_pyramid(image, tmp_path / "a", name="n", **SMALL)
+    # What a client without a GPU can build: its metas are NumPy's, no block is.
+    lazy = da.from_array(image, chunks=16).map_blocks(
+        CardBlock, dtype=image.dtype, meta=np.empty((0, 0, 0), image.dtype)
+    )
+    with contextlib.ExitStack() as stack:
+        if client == "cluster":
+            options = {"processes": False, "dashboard_address": None}
+            cluster = stack.enter_context(LocalCluster(n_workers=1, **options))
+            client = stack.enter_context(Client(cluster, set_as_default=False))
+        write_pyramid(lazy, tmp_path / "b", name="n", client=client, **SMALL)
+    levels = (stored_levels(tmp_path / folder, "0.5", 2) for folder in "ab")
+    for level, expected in zip(*levels, strict=True):
+        np.testing.assert_array_equal(level, expected)
+
+
+def test_a_graph_of_blocks_on_a_gpu_is_known_by_its_meta():
+    class Meta(np.ndarray):
+        pass
+
+    lazy = da.zeros((64, 64), chunks=32, dtype="uint8")
+    assert not plan_pyramid(lazy).source_on_gpu
+    Meta.__module__ = "cupy"
+    lazy = lazy.map_blocks(lambda x: x, meta=np.empty((0, 0), "uint8").view(Meta))
+    assert plan_pyramid(lazy).source_on_gpu

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from skimage.transform import rescale
 
 import dask_pyramid as dp
 from dask_pyramid.cli import main
@@ -262,16 +263,18 @@ def test_tiles_bound_the_memory_and_change_no_bit(monkeypatch):
     options = {"factor": (2.2, 0.4, 0.3), "order": 3}
     expected = pixels_of(dp.resample(image, **options))
     source = Tracing(pixels_of(image), (8, 16, 16))
-    reader = ResampledReader(source, dp.resample(image, **options).reader.samplings)
-    monkeypatch.setattr("dask_pyramid.sources.resampled._WORKING_BYTES", 2**17)
+    samplings = dp.resample(image, **options).reader.samplings
+    monkeypatch.setattr("dask_pyramid.sources.resampled._PIECE_VOXELS", 1)
+    monkeypatch.setattr("dask_pyramid.sources.resampled._WORKING_BYTES", 2**19)
+    reader = ResampledReader(source, samplings)
     found = reader.read(tuple(slice(0, n) for n in reader.shape))
     np.testing.assert_array_equal(found, expected)
     largest = max(
         np.prod([part.stop - part.start for part in region])
         for region in source.regions
     )
-    assert largest * 2 < 2**17
-    assert reader.working_bytes == 2**17 + 8 * 16 * 16 * 2 * 5 // 2
+    assert largest * 2 < 2**19
+    assert reader.working_bytes == 2**19 + 8 * 16 * 16 * 2 * 5 // 2
 
 
 def test_a_large_factor_reads_each_chunk_about_once():
@@ -290,6 +293,24 @@ def test_a_large_factor_reads_each_chunk_about_once():
         for region in source.regions
     )
     assert decoded < 1.5 * 2 * 32 * 32
+
+
+@pytest.mark.parametrize(("chunks", "calls"), [((1, 1, 1), 32), ((1, 256, 256), 8)])
+def test_small_chunks_are_read_many_at_a_time_and_planes_one_by_one(chunks, calls):
+    pixels = np.broadcast_to(np.uint8(0), (8, 256, 256))
+    source = Tracing(pixels, chunks)
+    samplings = dp.resample(pixels, factor=(0.9, 0.5, 0.5)).reader.samplings
+    reader = ResampledReader(source, samplings)
+    reader.read(tuple(slice(0, n) for n in reader.shape))
+    assert len(source.regions) <= calls
+
+
+def test_a_shape_gives_the_pixels_of_scikit_image():
+    pixels = np.random.default_rng(4).random((60, 80))
+    expected = rescale(pixels, 0.4, order=1, anti_aliasing=True)
+    found = pixels_of(dp.resample(pixels, factor=0.4))
+    # Its Gaussian mirrors at another place.
+    np.testing.assert_allclose(found[4:-4, 4:-4], expected[4:-4, 4:-4], atol=1e-9)
 
 
 # --- writing ---------------------------------------------------------------------

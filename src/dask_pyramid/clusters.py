@@ -1,7 +1,8 @@
 """Clusters that the command starts for one run and closes after it.
 
 From Python, users make their own cluster and give its client; here a few options stand
-for that. `distributed.LocalCluster` and `dask_jobqueue.SLURMCluster` do the work.
+for that. `distributed.LocalCluster`, `dask_cuda.LocalCUDACluster` and
+`dask_jobqueue.SLURMCluster` do the work.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ def start_cluster(
 
     Parameters
     ----------
-    kind : {"local", "slurm"}
-        Processes of this machine, or jobs of SLURM (extra ``dask-pyramid[slurm]``).
+    kind : {"local", "cuda", "slurm"}
+        Processes of this machine; one for each of its GPUs (extra
+        ``dask-pyramid[gpu-cluster]``); or jobs of SLURM (extra
+        ``dask-pyramid[slurm]``).
     options : dict
-        Keyword arguments of `LocalCluster` or `SLURMCluster`.
+        Keyword arguments of `LocalCluster`, `LocalCUDACluster` or `SLURMCluster`.
     jobs : (int, int), optional
         Fewest and most workers or jobs; with two different numbers the cluster adapts
-        itself to the work. By default what `LocalCluster` chooses, or one job.
+        itself to the work. By default what the local clusters choose, or one job.
     timeout : float
         Seconds to wait for the first worker. Others may come later.
 
@@ -52,7 +55,7 @@ def start_cluster(
     from distributed import Client
 
     least, most = jobs or (0, 0)
-    if kind == "local":
+    if kind in ("local", "cuda"):
         # Any port will do for the dashboard of a cluster that lives for one run.
         options = {"dashboard_address": ":0", **options}
         if jobs:
@@ -87,10 +90,15 @@ def _kind(kind: str) -> Any:
 
         return LocalCluster
     try:
+        if kind == "cuda":
+            from dask_cuda import LocalCUDACluster
+
+            return LocalCUDACluster
         from dask_jobqueue.slurm import SLURMCluster
     except ImportError as error:
+        extra = "gpu-cluster" if kind == "cuda" else kind
         raise ImportError(
-            "the extra dask-pyramid[slurm] must be installed to start jobs, got no "
-            "dask_jobqueue; pip install 'dask-pyramid[slurm]'"
+            f"the extra dask-pyramid[{extra}] must be installed for cluster {kind!r}, "
+            f"got {error}; pip install 'dask-pyramid[{extra}]'"
         ) from error
     return SLURMCluster

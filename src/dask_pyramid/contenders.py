@@ -13,10 +13,11 @@ from typing import Any, Literal
 import numpy as np
 
 from dask_pyramid.geometry import Span, ceil_div
-from dask_pyramid.kernels import reduce_block
+from dask_pyramid.kernels import reduce_block, resample_block
 from dask_pyramid.methods import METHODS, Method, Reduction, Sigma, find_method
 from dask_pyramid.resampling import resample
 from dask_pyramid.sources import open_image
+from dask_pyramid.sources.resampled import ResampledReader
 from dask_pyramid.tables import numbers_text
 
 __all__ = ["Contender", "find_contenders"]
@@ -143,17 +144,13 @@ def _of_resample(
 ) -> Contender:
     factor = {axis: 1 / f for axis, f in zip(axes, factors, strict=True) if f > 1}
 
-    def resampled(block: Array) -> Array:
-        image = resample(open_image(block, axes=axes), factor=factor, **options)
-        result: Array = image.data.compute(scheduler="synchronous")
-        return result
-
+    made = partial(_resampled, factor=factor, axes=axes, options=options)
     smooth = "" if options.get("anti_aliasing") is not False else ", aliased"
     default = f"resample, order {options['order']}{smooth}"
     return Contender(
         label=label or default + _sigma_text(options.get("sigma")),
-        reduce=resampled,
-        respond=resampled,
+        reduce=partial(made, compiled=True),
+        respond=partial(made, compiled=False),
         sample="centre",
     )
 
@@ -189,4 +186,24 @@ def _reduced(block: Array, *, reduction: Reduction, compiled: bool) -> Array:
         for n, step in zip(block.shape, reduction.steps, strict=True)
     ]
     result: Array = reduce_block(block, reduction, spans, compiled=compiled)
+    return result
+
+
+def _resampled(
+    block: Array,
+    *,
+    factor: Mapping[str, float],
+    axes: Sequence[str],
+    options: Mapping[str, Any],
+    compiled: bool,
+) -> Array:
+    image = resample(open_image(block, axes=axes), factor=factor, **options)
+    assert isinstance(image.reader, ResampledReader)  # of an array in memory
+    samplings = image.reader.samplings
+    spans = [
+        Span(first=0, stop=s.size_out, size=n)
+        for s, n in zip(samplings, block.shape, strict=True)
+    ]
+    needed = tuple(s.needed(0, s.size_out) for s in samplings)
+    result: Array = resample_block(block[needed], samplings, spans, compiled=compiled)
     return result

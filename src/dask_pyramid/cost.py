@@ -138,8 +138,9 @@ def task_memory(sweep: Pass, budget: Budget) -> int:
         # A block and what it is computed from.
         reading = slab + 3 * _blocks(sweep, budget)
     if budget.mask:
-        # The mask of a slab as it is read, and what is outside of it.
-        reading += budget.mask + 2 * slab // budget.itemsize
+        # The mask of a slab as it is read, what is outside of it, and its windows.
+        reading += budget.mask
+        buffers += 3 * slab // budget.itemsize
     return buffers + max(reading, KERNEL_BYTES + slab // 2, _encoding(sweep, budget))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import platform
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -125,7 +126,7 @@ HOST = Host()
 class _Place:
     """Room for one unit at a time on a GPU."""
 
-    device: Any
+    number: int
     stream: Any
     pool: Any
 
@@ -173,10 +174,10 @@ class CupyBackend:
 
     def _place(self, number: int, limit: int) -> _Place:
         cuda = self._cupy.cuda
-        with cuda.Device(number) as device:
+        with cuda.Device(number):
             pool = cuda.MemoryPool()
             pool.set_limit(size=limit)
-            return _Place(device, cuda.Stream(non_blocking=True), pool)
+            return _Place(number, cuda.Stream(non_blocking=True), pool)
 
     @staticmethod
     def gpus() -> tuple[Gpu, ...]:
@@ -207,8 +208,13 @@ class CupyBackend:
         if not found:
             raise NoGpuError("device must be 'cpu' where there is no GPU, got 'gpu'")
         return tuple(
-            Gpu(uuid=bytes(one["uuid"]).hex(), memory=int(one["totalGlobalMem"]))
-            for one in found
+            Gpu(
+                # Parts of a card share its place on the bus, but not its UUID.
+                uuid=f"{platform.node()} {runtime.deviceGetPCIBusId(i)} "
+                f"{one.get('uuid', b'')!r}",
+                memory=int(one["totalGlobalMem"]),
+            )
+            for i, one in enumerate(found)
         )
 
     def host_memory(
@@ -225,9 +231,10 @@ class CupyBackend:
     def turn(self) -> Iterator[None]:
         """Wait for a place, make its GPU, stream and pool this thread's."""
         place = self._free.get()
-        allocator = self._cupy.cuda.using_allocator(place.pool.malloc)
+        cuda = self._cupy.cuda
+        allocator = cuda.using_allocator(place.pool.malloc)
         try:
-            with place.device, allocator, place.stream:
+            with cuda.Device(place.number), allocator, place.stream:
                 try:
                     yield
                 finally:  # copies end before the memory that they copy
@@ -236,10 +243,11 @@ class CupyBackend:
             self._free.put(place)
 
     def free(self) -> None:
-        """Give all that is unused back to the GPUs."""
+        """Give all that is unused back to the GPUs and to the host."""
         for place in self._places:
-            with place.device:
+            with self._cupy.cuda.Device(place.number):
                 place.pool.free_all_blocks()
+        self._pinned.free_all_blocks()
 
     def mirror(self, values: Array) -> Any:
         """Return memory of the pool of this turn."""

@@ -16,13 +16,20 @@ from dask_pyramid import __version__
 from dask_pyramid.masks import Mask, open_mask
 from dask_pyramid.plan import PyramidPlan
 from dask_pyramid.sources import open_image
-from dask_pyramid.sources.identity import identify
+from dask_pyramid.sources.identity import identify, public_source
 from dask_pyramid.sources.resampled import resampled_image, samplings_from_json
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Image
 
-__all__ = ["StoredJob", "describe", "differences", "reopen", "reopen_mask"]
+__all__ = [
+    "StoredJob",
+    "check_unchanged",
+    "describe",
+    "differences",
+    "reopen",
+    "reopen_mask",
+]
 
 # Differences that a message names; the others are counted.
 _NAMED = 6
@@ -238,3 +245,24 @@ def reopen_mask(job: StoredJob, image: Image) -> Mask | None:
             f"{differences(then, now)}; start again with mode='w'"
         )
     return open_mask(opened, axes=image.axes, shape=image.shape)
+
+
+def check_unchanged(job: StoredJob, image: Image, mask: Mask | None) -> None:
+    """Check that the files that were read are those that the job was begun with.
+
+    Raises
+    ------
+    OSError
+        If files of source or mask have changed since, or are gone.
+    """
+    read = {"source": image}
+    if mask is not None:
+        read["mask"] = mask.image
+    for name, pixels in read.items():
+        then, now = job.parameters[name], public_source(pixels)
+        if now["kind"] != "file" or now == then:
+            continue
+        raise OSError(
+            f"{name} must stay as it is while its pyramid is made, got another one: "
+            f"{differences(then, now)}; nothing is published, mode='w' starts again"
+        )

@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner
 from dask_pyramid.attributes import group_attributes
-from dask_pyramid.jobs import StoredJob, differences, reopen, reopen_mask
+from dask_pyramid.jobs import (
+    StoredJob,
+    check_unchanged,
+    differences,
+    reopen,
+    reopen_mask,
+)
 from dask_pyramid.progress import progress_callback
 from dask_pyramid.receipts import Books, can_read
 from dask_pyramid.sameness import check_same_job
-from dask_pyramid.sources.identity import public_source
 from dask_pyramid.store import ledger, publication, targets
 from dask_pyramid.store.locks import Lock
 from dask_pyramid.units import Job
@@ -328,7 +333,7 @@ def _ready(
 
 def _publish(order: Order, books: Books, lock: Lock) -> None:
     plan = order.job.plan
-    _check_source(order)
+    check_unchanged(order.job, order.image, order.mask)
     lock.check()
     attributes = group_attributes(
         order.image,
@@ -339,21 +344,6 @@ def _publish(order: Order, books: Books, lock: Lock) -> None:
     )
     kept = order.job.attributes
     publication.publish(order.target, plan, books, {**kept, **attributes})
-
-
-def _check_source(order: Order) -> None:
-    """Raise if files of source or mask have changed since the run began."""
-    read = {"source": order.image}
-    if order.mask is not None:
-        read["mask"] = order.mask.image
-    for name, image in read.items():
-        then, now = order.job.parameters[name], public_source(image)
-        if now["kind"] != "file" or now == then:
-            continue
-        raise OSError(
-            f"{name} must stay as it is while its pyramid is made, got another one: "
-            f"{differences(then, now)}; nothing is published, mode='w' starts again"
-        )
 
 
 def check_complete(order: Order, execution: Execution) -> None:

@@ -198,9 +198,10 @@ RUNNING = (
     ),
     click.option(
         "--cluster",
-        type=click.Choice(["local", "slurm"]),
+        type=click.Choice(["local", "cuda", "slurm"]),
         help="Start a cluster for this run and close it after: processes of this "
-        "machine, or jobs of SLURM (pip install 'dask-pyramid[slurm]').",
+        "machine, one for each of its GPUs (pip install 'dask-pyramid[gpu-cluster]'), "
+        "or jobs of SLURM (pip install 'dask-pyramid[slurm]').",
     ),
     click.option(
         "--cluster-option",
@@ -208,8 +209,9 @@ RUNNING = (
         metavar="KEY=VALUE",
         multiple=True,
         callback=parsed_by(options.settings),
-        help="Argument of distributed.LocalCluster or dask_jobqueue.SLURMCluster, such "
-        "as cores=8 or memory=32GB; may be repeated. Values are JSON, or else text.",
+        help="Argument of distributed.LocalCluster, dask_cuda.LocalCUDACluster or "
+        "dask_jobqueue.SLURMCluster, such as cores=8 or memory=32GB; may be repeated. "
+        "Values are JSON, or else text.",
     ),
     click.option(
         "--jobs",

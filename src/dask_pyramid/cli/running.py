@@ -25,6 +25,9 @@ def client_of(
         return nullcontext(scheduler)
     if scheduler is not None:
         raise click.UsageError("--scheduler and --cluster exclude each other")
+    device = click.get_current_context().params.get("device")
+    if cluster == "cuda" and device == "cpu":
+        raise click.UsageError("--cluster cuda needs --device gpu or auto")
     from dask_pyramid.clusters import start_cluster
 
     return start_cluster(cluster, cluster_options, jobs=jobs, timeout=wait)

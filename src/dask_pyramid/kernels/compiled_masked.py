@@ -14,13 +14,12 @@ import numpy as np
 from numba import njit
 
 from dask_pyramid.kernels.compiled import (
-    as_line,
     filter_volume,
     in_three,
     volumes,
-    window_volume,
     working_dtype,
 )
+from dask_pyramid.kernels.compiled_windows import as_line, window_volume
 from dask_pyramid.kernels.masked import counting, own_windows
 
 if TYPE_CHECKING:

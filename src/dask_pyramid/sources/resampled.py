@@ -31,6 +31,8 @@ Array = np.ndarray[Any, Any]
 
 # What a tile may hold beside its samples: some dozen chunks of a source.
 _WORKING_BYTES = 2**26
+# What is read in one go at least.
+_PIECE_VOXELS = 2**18
 # A chunk that has grown need not be made in one go: its source is small beside it.
 _CHUNK_VOXELS = 2**21
 
@@ -53,6 +55,7 @@ class ResampledReader:
         self._real = resampling_type(source.dtype, self.samplings)
         voxels = max(math.prod(source.shape), math.prod(self.shape))
         self._compiled = pays_to_compile(voxels)
+        self._pieces = _whole_chunks(source)
 
     def __repr__(self) -> str:
         return f"ResampledReader({self.source!r}, shape={self.shape})"
@@ -138,7 +141,7 @@ class ResampledReader:
         shape[axis] = need.stop - need.start
         below = np.empty(shape, self._real if passes > 1 else self.dtype)
         # The last axes are cut into pieces for the first one, which is read whole.
-        length = self.source.chunks[axis] if passes > 1 else shape[axis]
+        length = self._pieces[axis] if passes > 1 else shape[axis]
         for piece in _pieces(need, length):
             at = slice(piece.start - need.start, piece.stop - need.start)
             self._make(
@@ -186,9 +189,20 @@ class ResampledReader:
             extent[axis] = min(sampling.size_in, need)
             total += math.prod(extent) * (real if passes else self.dtype.itemsize)
             if passes:
-                extent[axis] = min(extent[axis], self.source.chunks[axis])
+                extent[axis] = min(extent[axis], self._pieces[axis])
                 total += math.prod(extent) * aside
         return total + math.prod(extent) * self.dtype.itemsize
+
+
+def _whole_chunks(source: Reader) -> tuple[int, ...]:
+    """Return extents of whole chunks that are worth a call, where chunks are small."""
+    extent = [min(c, n) for c, n in zip(source.chunks, source.shape, strict=True)]
+    while math.prod(extent) < _PIECE_VOXELS:
+        growing = [i for i, n in enumerate(source.shape) if extent[i] < n]
+        if not growing:
+            break
+        extent[min(growing, key=lambda i: extent[i])] *= 2
+    return tuple(extent)
 
 
 def _pieces(whole: slice, length: int) -> list[slice]:

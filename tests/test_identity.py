@@ -143,14 +143,15 @@ def world_of(case):
 
 
 def chained(array, axes, factors, method, sigma=None):
-    """Reduce the whole array in memory, level after level."""
+    """Reduce the whole array in memory, level after level or each from the whole."""
     levels = [array]
-    before = dict.fromkeys(axes, 1)
+    one = before = dict.fromkeys(axes, 1)
     for factor in factors:
+        below = levels[-1] if METHODS[method].chain else array
         steps = [factor[a] // before[a] for a in axes]
         options = {} if sigma is None else {"sigma": [sigma] * len(axes)}
-        levels.append(downsample(levels[-1], steps, method, **options))
-        before = factor
+        levels.append(downsample(below, steps, method, **options))
+        before = factor if METHODS[method].chain else one
     return levels
 
 
@@ -205,7 +206,8 @@ def test_levels_that_do_not_divide_the_one_below_are_made_from_one_that_does(
     levels = {1: array}
     for level in pyramid.plan.levels[1:]:
         factor = level.factors[0]
-        parent = max(f for f in levels if factor % f == 0)
+        chain = METHODS[method].chain
+        parent = max(f for f in levels if factor % f == 0) if chain else 1
         levels[factor] = downsample(levels[parent], factor // parent, method)
     expected = list(levels.values())
     assert_same([level.compute() for level in pyramid.levels], expected, "lazy")

@@ -79,8 +79,8 @@ def write_pyramid(
         ``plan_pyramid(...).units`` of the same arguments.
     method : str or Method, optional
         ``"gaussian"``, ``"gaussian-stride"``, ``"mean"``, ``"nearest"``, ``"mode"``,
-        ``"median"``, ``"min"`` or ``"max"``. By default ``"gaussian"``, and ``"mode"``
-        for labels and masks.
+        ``"mode-exact"``, ``"median"``, ``"min"`` or ``"max"``. By default
+        ``"gaussian"``, and ``"mode"`` for labels and masks.
     sigma : float, dict by axis or sequence, optional
         Standard deviation of the Gaussian in voxels of the level that is reduced; by
         default a quarter of the step.

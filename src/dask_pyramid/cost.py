@@ -30,7 +30,8 @@ KERNEL_BYTES = 2**25
 ENCODE_BYTES = 2**24
 """Voxels that are handed to the codecs at a time, if an object is not larger."""
 
-_UNIT_VOXELS = 2**31
+# A minute of one core: what is lost with a unit that is killed.
+_UNIT_VOXELS = 2**33
 _SLAB_BYTES = 2**24
 _SAMPLED = 128
 
@@ -40,9 +41,9 @@ _REDUCE = 0.4
 _PER_UNIT = 3e7
 _TWICE = 8
 # Workers do not end together: in units of one unit.
-_TAIL = 0.08
+_TAIL = 0.04
 # Twice the memory must be worth this much time.
-_PER_DOUBLING = 0.06
+_PER_DOUBLING = 0.05
 _SMALL_TASK = 2**28
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import gpu_parity
 import gpu_speed
 import gpu_stores
-from timing import FOLDER
+from suite.processes import FOLDER
 
 PARTS = {
     "parity": gpu_parity.parity,

@@ -18,13 +18,14 @@ GIB = 2**30
 
 
 def volume(options: argparse.Namespace) -> Path:
-    """Return the volume of the other benchmarks, made if it is missing."""
-    from volumes import make_volume
+    """Return a volume as that of the other benchmarks, made if it is missing."""
+    from suite.images import Case, made
 
-    path = options.folder / ("x".join(map(str, options.shape)) + "-128.zarr")
-    options.folder.mkdir(parents=True, exist_ok=True)
-    make_volume(path, tuple(options.shape), min(128, options.shape[0] // 2))
-    return path
+    chunk = min(128, options.shape[0] // 2)
+    return made(
+        Case(axes="zyx", shape=tuple(options.shape), chunks=(chunk,) * 3),
+        folder=options.folder,
+    )
 
 
 def written(source: Any, options: argparse.Namespace, **how: Any) -> float:

@@ -20,6 +20,7 @@ MEASURED = [
     "plans",
     "practice",
     "resampling",
+    "scaling",
     "startup",
     "writes",
 ]

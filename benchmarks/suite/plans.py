@@ -33,7 +33,7 @@ PLANNED: dict[str, dict[str, Any]] = {
     },
     "10 TB": {
         "axes": "zyx",
-        "shape": (20000, 50000, 10000),
+        "shape": (10000, 50000, 10000),
         "dtype": "uint16",
         "chunk": (128,) * 3,
         "options": {"memory_limit": "64GiB", "workers": 16},
@@ -65,10 +65,10 @@ def image_of(name: str) -> dp.Image:
     )
 
 
-def plan_of(name: str, method: str, image: dp.Image | None = None) -> dp.PyramidPlan:
+def plan_of(name: str, method: str, **more: Any) -> dp.PyramidPlan:
     """Return the plan of a case, within the same memory everywhere."""
-    options = {"memory_limit": LIMIT, "workers": 2, **PLANNED[name]["options"]}
-    return dp.plan_pyramid(image or image_of(name), method=method, **options)
+    options = {"memory_limit": LIMIT, "workers": 2, **PLANNED[name]["options"], **more}
+    return dp.plan_pyramid(image_of(name), method=method, **options)
 
 
 class Plans:

@@ -105,6 +105,14 @@ class Writes:
         """Of the whole process."""
         return median(measured(name, method)["ours"])
 
+    def track_of_forecast(self, name: str, method: str) -> float:
+        """Time of the processors over that of the cost model, start-up included."""
+        spent = median(measured(name, method)["ours"], "cpu_seconds")
+        plan = planned(CASES[name].sized(), method)
+        return spent / dp.forecast(plan, cores=2, bandwidth="1 TB").core_seconds
+
+    track_of_forecast.unit = "times"
+
     track_seconds.unit = "s"
 
     def track_floor(self, name: str, method: str) -> float:

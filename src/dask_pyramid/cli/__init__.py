@@ -9,6 +9,7 @@ command runs, so that ``--help`` is quick.
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,10 @@ from dask_pyramid import options
 from dask_pyramid.cli.comparing import compare
 from dask_pyramid.cli.labelling import labels
 from dask_pyramid.cli.parameters import (
+    BANDWIDTH,
     BREAK_LOCK,
     COMPRESSOR,
+    CORES,
     COUNTING,
     DEBUG,
     DEVICE,
@@ -126,7 +129,8 @@ def write(
 @main.command()
 @click.argument("source", metavar="IN")
 @click.argument("store", metavar="[STORE]", required=False)
-@with_options(*READING, *LAYOUT, *COUNTING, *DEVICE, *STORE, COMPRESSOR, JSON, DEBUG)
+@with_options(*READING, *LAYOUT, *COUNTING, *DEVICE, *STORE)
+@with_options(CORES, BANDWIDTH, COMPRESSOR, JSON, DEBUG)
 def plan(
     source: str,
     store: str | None,
@@ -136,6 +140,8 @@ def plan(
     debug: bool,
     endpoint: str | None,
     anonymous: bool,
+    cores: int | None,
+    bandwidth: str,
     **given: Any,
 ) -> None:
     """Print what would be written, and what it would cost.
@@ -151,7 +157,12 @@ def plan(
             result = dp.plan_pyramid(dp.open_image(source, **reading), **given)
         else:
             result = dp.prepare_pyramid(source, store, compressors=compressors, **given)
-        click.echo(as_text(result.to_json()) if as_json else str(result))
+        record, told = result.to_json(), str(result)
+        if cores is not None:
+            expected = dp.forecast(result, cores=cores, bandwidth=bandwidth)
+            record["forecast"] = asdict(expected)
+            told += f"\non {cores} cores at {bandwidth}/s: {expected}"
+        click.echo(as_text(record) if as_json else told)
 
 
 @main.command(epilog="In a job array: dask-pyramid plan a.tif a.ome.zarr, then --shard "

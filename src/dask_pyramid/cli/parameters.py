@@ -10,9 +10,11 @@ import click
 from dask_pyramid import options
 
 __all__ = [
+    "BANDWIDTH",
     "BREAK_LOCK",
     "COMPRESSOR",
     "COMPRESSORS",
+    "CORES",
     "COUNTING",
     "DEBUG",
     "DEVICE",
@@ -110,6 +112,18 @@ MASK = click.option(
     metavar="PATH",
     help="Image of the extents of level 0, with or without t and c; what is zero there "
     "does not count and is not written.",
+)
+CORES = click.option(
+    "--cores",
+    type=click.IntRange(min=1),
+    help="Say how long it takes on so many cores.",
+)
+BANDWIDTH = click.option(
+    "--bandwidth",
+    metavar="SIZE",
+    default="1 GB",
+    show_default=True,
+    help="What all workers together read and write in a second, for --cores.",
 )
 COUNTING = (
     click.option(

@@ -81,6 +81,15 @@ def test_a_gaussian_decodes_few_chunks_twice_while_its_units_run(monkeypatch):
     assert found.track_counted("gaussian", 128) <= 1.3
 
 
+def test_ours_stand_beside_the_floor_without_peers(tmp_path, monkeypatch):
+    monkeypatch.setenv("DASK_PYRAMID_BENCHMARK_SIZE", "toy")
+    size = ("--shape", 32, 32, 32, "--chunk", 16, "--folder", tmp_path)
+    told = ran("peers/run", *size, "--tools", "mean", "no reduction")
+    ours = next(line for line in told.splitlines() if "dask-pyramid, mean" in line)
+    assert ours.endswith("| 0.00% | 0.00 |")
+    assert "copy, no reduction" in told
+
+
 def test_a_trial_runs_and_prints_figures(tmp_path):
     ran("kills", "--toy", "--folder", tmp_path)
 

@@ -434,7 +434,7 @@ def test_a_mask_may_lack_t_and_c_or_have_one_of_them():
 
 @pytest.mark.parametrize("shape", [(4, 6, 7), (2, 3, 4), (6, 8), (2, 4, 6, 8)])
 def test_a_mask_of_other_extents_is_refused(shape):
-    with pytest.raises(ValueError, match=r"mask must have the spatial extents .*got"):
+    with pytest.raises(ValueError, match=r"mask must have the spatial .*got"):
         dp.build_pyramid(np.zeros((4, 6, 8)), mask=np.ones(shape))
 
 

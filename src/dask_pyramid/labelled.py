@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid.axes import SPATIAL
-from dask_pyramid.geometry import ceil_div
+from dask_pyramid.geometry import Factor, ceil_div
 from dask_pyramid.locations import is_url
 from dask_pyramid.multiscales import check_path
 from dask_pyramid.planning import plan_pyramid
@@ -310,20 +310,26 @@ def _chunks(labels: Image, existing: Existing) -> Any:
     return found if most * labels.dtype.itemsize <= _CHUNK_BYTES else None
 
 
-def _factor(existing: Existing, number: int, axis: str) -> int:
-    """Return the factor of a level, by its spacing or, if that is rough, its extent.
+def _factor(existing: Existing, number: int, axis: str) -> Factor:
+    """Return the factor of a level: the recorded one, else by spacing or extent.
 
     Other tools round extents down, and some take the ratio of extents for the factor.
     """
     i = existing.image.axes.index(axis)
     base, level = existing.levels[0], existing.levels[number]
+    record = existing.provenance
+    for entry in () if record is None else record.levels:
+        if entry.path == level.path:
+            return entry.factors[i]
     ratio = level.scale[i] / base.scale[i]
     factor = max(1, round(ratio))
     extents = {base.shape[i] // factor, ceil_div(base.shape[i], factor)}
-    if abs(ratio - factor) > 1e-3 * factor and level.shape[i] not in extents:
+    by_extent = base.shape[i] / level.shape[i]
+    rough = level.shape[i] in extents and abs(ratio - by_extent) <= 1e-3 * by_extent
+    if abs(ratio - factor) > 1e-3 * factor and not rough:
         raise ValueError(
-            f"level {level.path!r} must be level 0 reduced by whole factors to have "
-            f"labels, got a factor of {ratio:.6g} along {axis!r}; write the image with "
-            "whole scale_factors"
+            f"level {level.path!r} must be level 0 reduced by whole factors, or by "
+            "those in the record of dask-pyramid, to have labels, got a factor of "
+            f"{ratio:.6g} along {axis!r}; write the image with whole scale_factors"
         )
     return factor

@@ -257,6 +257,26 @@ def test_a_region_of_labels_and_of_a_store_is_written_again(tmp_path):
     assert not found.errors, str(found)
 
 
+def test_a_region_of_labels_is_written_again_and_new_ids_get_colours(tmp_path):
+    ids = volume(dtype="uint32")
+    for name in ("a", "fresh"):
+        dp.write_pyramid(volume(), tmp_path / name, **SMALL)
+    dp.write_labels(tmp_path / "a", ids, name="n")
+    other = changed(ids)
+    other[4, 11, 15] = 2**31
+    dp.write_labels(tmp_path / "fresh", other, name="n")
+    image = stamps(tmp_path / "a" / "0")
+    before = stamps(tmp_path / "a" / "labels" / "n" / "0")
+    dp.write_labels(tmp_path / "a", other, name="n", region=REGION)
+    assert content(tmp_path / "a") == content(tmp_path / "fresh")
+    assert stamps(tmp_path / "a" / "0") == image
+    new = written(before, stamps(tmp_path / "a" / "labels" / "n" / "0"))
+    assert new == {"c/0/1/1", "c/0/1/2"}
+    with pytest.raises(FileNotFoundError, match="a pyramid that is complete"):
+        dp.write_labels(tmp_path / "a", other, name="m", region=REGION)
+    assert not (tmp_path / "a" / "labels" / "m").exists()
+
+
 def test_units_of_a_stored_plan_are_run_by_their_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr("dask_pyramid.cost._UNIT_VOXELS", 2**9)
     source, place = tmp_path / "in.tif", tmp_path / "a"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.sampling import Sampling
 
-__all__ = ["lazy_levels", "reduce_array", "resample_array"]
+__all__ = ["in_blocks_of", "lazy_levels", "reduce_array", "resample_array"]
 
 # Graphs of so many tasks are not built here; dask takes its detours beyond it.
 _ONE_STEP = 2**40
@@ -135,6 +135,14 @@ def _masked(block: Any, mask: Any, *, fill: float) -> Any:
     inside = xp.asarray(mask, device=block.device)
     value = bool(fill) if xp.isdtype(block.dtype, "bool") else fill
     return xp.where(inside, block, xp.full_like(block, value))
+
+
+def in_blocks_of(mask: Any, array: da.Array) -> da.Array:
+    """Return an array of any kind as a dask array with the blocks of another one."""
+    import dask.array as da
+
+    blocks: da.Array = da.asarray(mask).rechunk(array.chunks)
+    return blocks
 
 
 def reduce_array(

@@ -106,8 +106,9 @@ def windows(draw, shape, objects):
 @st.composite
 def passes(draw, dims=(1, 3)):
     """Draw a pass whose units may be cut anywhere that the rules allow."""
+    from dask_pyramid.factors import exact
     from dask_pyramid.geometry import Reach, reduced_shape
-    from dask_pyramid.passes import Pass, PassLevel, base_extent
+    from dask_pyramid.passes import Pass, PassLevel, base_extent, grid_level
 
     ndim = draw(st.integers(*dims))
     longest = {1: 90, 2: 24, 3: 9}[ndim]
@@ -119,6 +120,12 @@ def passes(draw, dims=(1, 3)):
         steps = ones
         if number:
             steps = tuple(draw(st.integers(1, 4)) for _ in range(ndim))
+        if number == 1 and stored and draw(st.booleans()):
+            whole = st.integers(1, 4)
+            steps = tuple(
+                draw(whole | st.fractions(1, 4, max_denominator=9).map(exact))
+                for _ in range(ndim)
+            )
         shape = reduced_shape(shape, steps)
         reaches = tuple(
             Reach(before=draw(st.integers(0, 4)), after=draw(st.integers(0, 4)))
@@ -145,7 +152,7 @@ def passes(draw, dims=(1, 3)):
     assume(any(level.size for level in levels))
     extent = tuple(
         min(base_extent(levels, axis) * draw(st.integers(1, 3)), n)
-        for axis, n in enumerate(levels[0].shape)
+        for axis, n in enumerate(levels[grid_level(levels)].shape)
     )
     return Pass(
         stored=stored,

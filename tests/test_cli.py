@@ -232,7 +232,7 @@ def test_a_scheduler_writes_the_same_pixels(tmp_path, small):
         ("--scale", "z=1,z=2", "axis 'z' must be given once"),
         ("--chunks", "64;32", "must be by axis, got '64'"),
         ("--chunks", "6.5", "'6.5' must be a whole number"),
-        ("--factors", "2,two", "'two' must be a whole number"),
+        ("--factors", "2,two", "'two' must be a number or a fraction"),
         ("--factors", "1,2,2;2,4,4", "must name the axes"),
         ("--method", "median2", "is not one of"),
         ("--ome-zarr-version", "0.1", "is not one of"),

@@ -84,7 +84,11 @@ def layouts(draw):
     if version != "0.4" and draw(st.booleans()):
         # Shards of a small image are cut: one that covers nothing beyond keeps them.
         shards = tuple(c * draw(st.integers(1, 2)) for c in chunks)
-    factors = draw(st.sampled_from([[2], [2, 4], [3, 6], [2, 3], [2, 4, 8]]))
+    factors = draw(
+        st.sampled_from(
+            [[2], [2, 4], [3, 6], [2, 3], [2, 4, 8], [1.5, 3], [2, "9/4", 4.5]]
+        )
+    )
     options = {
         "method": draw(st.sampled_from(["gaussian", "mean", "mode", "nearest"])),
         "scale_factors": factors,

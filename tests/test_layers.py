@@ -12,10 +12,11 @@ ROOT = Path(dask_pyramid.__file__).parent
 
 # A module imports only modules that stand before it.
 ORDER = """
-    axes multiscales omero limits drawing tables options device
+    axes multiscales omero limits drawing tables device
     locations clouds store_options credentials store_errors clients object_store
     nested_store stores
-    geometry nodata methods sampling layout schedule passes superblocks
+    geometry factors options filters nodata sampling methods
+    layout schedule passes superblocks
     crew offers rolling tiles holdings
     kernels.generic kernels.launching kernels.fused_filters kernels.fused
     kernels.masked kernels.compiled_windows kernels.compiled kernels.compiled_masked
@@ -146,6 +147,7 @@ WITHOUT_NUMPY = {
     "cost",
     "crew",
     "drawing",
+    "factors",
     "geometry",
     "holdings",
     "layout",

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
 
+from dask_pyramid.filters import AxisFilter, gaussian_weights
 from dask_pyramid.geometry import Reach
-from dask_pyramid.methods import METHODS, AxisFilter, find_method, gaussian_weights
+from dask_pyramid.methods import METHODS, find_method
 
 LINEAR = [name for name, method in METHODS.items() if method.linear]
 

@@ -34,7 +34,7 @@ def test_the_readme_prints_what_it_says(folder):
         assert next_kind == ""
         assert text.getvalue().replace(f"{folder}/", "") == printed
         compared += 1
-    assert compared == 4
+    assert compared == 5
 
 
 def test_the_readme_names_two_commands_that_set_everything_up():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid import __version__, metadata, omero
+from dask_pyramid.factors import is_whole, plain
 from dask_pyramid.idents import label_colours
 from dask_pyramid.provenance import KEY, LevelRecord, Provenance, Tally
 from dask_pyramid.sources.identity import public_source
@@ -79,7 +80,7 @@ def group_attributes(
 def method_record(plan: PyramidPlan) -> dict[str, Any]:
     """Return the `metadata` of the multiscales: how its levels were made."""
     return {
-        "description": plan.method.description,
+        "description": _description(plan),
         "method": "dask_pyramid.write_pyramid",
         "version": __version__,
         "args": [],
@@ -87,12 +88,21 @@ def method_record(plan: PyramidPlan) -> dict[str, Any]:
             "method": plan.method.name,
             "sigma": None if plan.sigma is None else list(plan.sigma),
             "scale_factors": [
-                dict(zip(plan.axes, level.factors, strict=True))
+                dict(zip(plan.axes, plain(level.factors), strict=True))
                 for level in plan.levels[1:]
             ],
             **({} if plan.nodata is None else plan.nodata.note),
         },
     }
+
+
+def _description(plan: PyramidPlan) -> str:
+    """Return how levels were made, and which of them by steps between voxels."""
+    resampled = [lv.path for lv in plan.levels if not is_whole(lv.steps)]
+    if not resampled:
+        return plan.method.description
+    how = plan.method.between_text
+    return f"{plan.method.description}; level {', '.join(resampled)}: {how}"
 
 
 def _image_label(image: Image, ids: Sequence[int]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ in that *storage order*; only this module knows how another order is turned into
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, TypeVar
 
 __all__ = [
@@ -17,8 +18,10 @@ __all__ = [
     "TIME_UNITS",
     "axis_type",
     "comparable",
+    "decimals",
     "default_axes",
     "normalise_unit",
+    "one_unit",
     "parse_axes",
     "parse_units",
     "per_axis",
@@ -231,6 +234,34 @@ def comparable(
     if not known:
         return tuple(scale)
     return tuple(min(known) if m is None else m for m in metres)
+
+
+def decimals(
+    scale: Sequence[float], unit: Sequence[str | None], axes: Sequence[str]
+) -> tuple[Fraction, ...]:
+    """Return spacings as the decimals that they are written in, as `comparable` does.
+
+    But in the unit that all spatial axes have, if they have one in common.
+
+    Examples
+    --------
+    >>> [str(s) for s in decimals((300, 0.1), ("nanometer", "micrometer"), "yx")]
+    ['3/10000000', '1/10000000']
+    """
+    numbers = tuple(Fraction(str(s)) for s in scale)
+    if one_unit(unit, axes):
+        return numbers
+    metres = {
+        i: s * Fraction(str(_METRES[u]))
+        for i, (s, u, a) in enumerate(zip(numbers, unit, axes, strict=True))
+        if a in SPATIAL and u is not None
+    }
+    return tuple(metres.get(i, min(metres.values())) for i in range(len(numbers)))
+
+
+def one_unit(unit: Sequence[str | None], axes: Sequence[str]) -> bool:
+    """Return whether all spatial axes have the same unit, or none."""
+    return len({u for u, a in zip(unit, axes, strict=True) if a in SPATIAL}) <= 1
 
 
 def per_axis(

@@ -83,7 +83,7 @@ class Chains:
         self.buffers = self._buffers(shapes)
         self.coverage = None
         if mask is not None:
-            factors = plan.levels[sweep.levels[0].level].factors
+            factors = tuple(map(int, plan.levels[sweep.levels[0].level].factors))
             self.coverage = Coverage(
                 mask, factors, sweep=sweep, needs=needs, shapes=shapes
             )

@@ -12,7 +12,7 @@ from dask_pyramid.axes import SPATIAL
 from dask_pyramid.comparison import Comparison, MethodFigures
 from dask_pyramid.contenders import Contender, find_contenders
 from dask_pyramid.device import to_host
-from dask_pyramid.geometry import absolute_factors
+from dask_pyramid.factors import absolute_factors, is_whole
 from dask_pyramid.probes import band_limited, probe
 from dask_pyramid.sources import open_image
 from dask_pyramid.windows import parse_region
@@ -152,7 +152,8 @@ def _steps(image: Image, factors: int | Mapping[str, int]) -> tuple[int, ...]:
         )
     if isinstance(factors, dict | int):
         (steps,) = absolute_factors([factors], image.axes)
-        return steps
+        if is_whole(steps):
+            return tuple(map(int, steps))
     raise ValueError(
         f"factors must be a whole number or a dict by axis, got {factors!r}; "
         "{'y': 2, 'x': 2} halves y and x"

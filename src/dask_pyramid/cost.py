@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dask_pyramid.geometry import Reach, ceil_div
 from dask_pyramid.holdings import cross_sections, held_planes
-from dask_pyramid.passes import Pass, PassLevel, base_extent
+from dask_pyramid.passes import Pass, PassLevel, base_extent, grid_level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -231,13 +231,15 @@ def best_pass(
     Units grow from the smallest that cuts no storage object. Each step doubles the axis
     that gains most, or costs least memory; the best of all steps is taken.
     """
-    base = tuple(base_extent(levels, i) for i in range(len(levels[0].shape)))
-    extent = _whole_channels(levels[0], base, budget.chunks, axis)
+    over = levels[grid_level(levels)]
+    chunks = budget.chunks if over is levels[0] else over.objects
+    base = tuple(base_extent(levels, i) for i in range(len(over.shape)))
+    extent = _whole_channels(over, base, budget.chunks, axis)
     best: _Option | None = None
     smallest: _Option | None = None
     while True:
         options = []
-        for grown in _grown(extent, levels[0].shape, budget.chunks, axis, best is None):
+        for grown in _grown(extent, over.shape, chunks, axis, best is None):
             sweep = Pass(
                 stored=stored, levels=tuple(levels), extent=grown, axis=axis, slab=1
             )
@@ -314,11 +316,7 @@ def _whole_channels(
 def _slab(sweep: Pass, budget: Budget) -> int:
     """Return whole chunks to read at a time, no fewer planes than are worth a call."""
     cross = math.prod(
-        min(extent, n)
-        for i, (extent, n) in enumerate(
-            zip(sweep.extent, sweep.levels[0].shape, strict=True)
-        )
-        if i != sweep.axis
+        extent for i, extent in enumerate(sweep.read_extent) if i != sweep.axis
     )
     chunk = budget.chunks[sweep.axis]
     return chunk * max(1, _SLAB_BYTES // (chunk * cross * budget.itemsize))

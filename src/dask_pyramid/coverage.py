@@ -76,13 +76,14 @@ class Coverage:
             )
         ]
         axis = self._sweep.axis
+        steps = tuple(map(int, level.steps))  # others are refused with a mask
         spans[axis] = Span(first=move.start, stop=move.stop, size=below.shape[axis])
         windows = [
             slice(span.first * step, min(span.stop * step, span.size))
-            for span, step in zip(spans, level.steps, strict=True)
+            for span, step in zip(spans, steps, strict=True)
         ]
         out = self._buffers[move.lane].extend(move)
-        out[...] = any_of_window(self.part(move.lane - 1, windows), level.steps, spans)
+        out[...] = any_of_window(self.part(move.lane - 1, windows), steps, spans)
 
     def part(self, lane: int, region: Sequence[slice]) -> np.ndarray[Any, Any]:
         """Return a view of the mask of voxels that are held."""

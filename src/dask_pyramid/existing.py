@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.geometry import Factor, reduced_shape
 from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.locations import is_url
 from dask_pyramid.metadata import VERSIONS, Multiscales, parse_multiscales
@@ -72,29 +73,33 @@ class Existing:
     named: bool
     """Whether level 0 names its dimensions, or is of a version that does not."""
 
-    def factors(self) -> list[dict[str, int]]:
+    def factors(self) -> list[dict[str, Factor]]:
         """Return the factors of all levels but level 0, by axis.
 
         Raises
         ------
         ValueError
-            If a level is no whole multiple of level 0, or its extent is not
-            ``ceil(n / factor)``.
+            If a level is no whole multiple of level 0, and no record of this package
+            says what it is, or its extent is not ``ceil(n / factor)``.
         """
         return [self._factors_of(level) for level in self.levels[1:]]
 
-    def _factors_of(self, level: StoredLevel) -> dict[str, int]:
+    def _factors_of(self, level: StoredLevel) -> dict[str, Factor]:
         base = self.levels[0]
         ratios = [s / t for s, t in zip(level.scale, base.scale, strict=True)]
-        factors = [max(1, round(ratio)) for ratio in ratios]
+        factors: tuple[Factor, ...] = tuple(max(1, round(ratio)) for ratio in ratios)
+        records = () if self.provenance is None else self.provenance.levels
+        for record in records:
+            if record.path == level.path and len(record.factors) == len(ratios):
+                factors = record.factors
         off = any(abs(r - f) > 1e-3 * f for r, f in zip(ratios, factors, strict=True))
-        shape = tuple(-(-n // f) for n, f in zip(base.shape, factors, strict=True))
-        if off or shape != level.shape:
+        if off or reduced_shape(base.shape, factors) != level.shape:
             raise ValueError(
-                f"level {level.path!r} must be level 0 reduced by whole factors, its "
-                f"extents rounded up, got scale {level.scale!r} and shape "
-                f"{level.shape!r} for {base.scale!r} and {base.shape!r}; write the "
-                "coarser levels anew with add_levels(replace=True)"
+                f"level {level.path!r} must be level 0 reduced by whole factors, or by "
+                "those in the record of dask-pyramid, its extents rounded up, got "
+                f"scale {level.scale!r} and shape {level.shape!r} for {base.scale!r} "
+                f"and {base.shape!r}; write the coarser levels anew with "
+                "add_levels(replace=True)"
             )
         return dict(zip(self.image.axes, factors, strict=True))
 

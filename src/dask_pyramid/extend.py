@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dask_pyramid.existing import Existing
+    from dask_pyramid.factors import ScaleFactors
     from dask_pyramid.image import Image
     from dask_pyramid.methods import Method, Sigma
     from dask_pyramid.store.targets import Target
@@ -40,7 +41,7 @@ def add_levels(
     *,
     method: str | Method | None = None,
     sigma: Sigma = None,
-    scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
+    scale_factors: ScaleFactors = "auto",
     axes: str | Sequence[str] | None = None,
     scale: Mapping[str, float] | Sequence[float] | None = None,
     translation: Mapping[str, float] | Sequence[float] | None = None,
@@ -69,7 +70,7 @@ def add_levels(
         holds one array.
     method, sigma
         As for `write_pyramid`; by default those of the levels that are there.
-    scale_factors : "auto" or sequence of int or dict by axis
+    scale_factors : "auto", "isotropic", dict, or sequence of number or dict by axis
         Factors of all levels from level 0, increasing; those that are there come
         first, and stay.
     axes, scale, translation, unit, name

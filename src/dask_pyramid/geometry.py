@@ -1,48 +1,52 @@
-"""Shapes, factors, halos, scale and translation: integers and floats, no arrays.
+"""Shapes, windows, halos, scale and translation: numbers, no arrays.
 
 Array index i is the centre of a voxel. Sample j of a level sits at index ``a * j + b``
 of level 0, where a is the true factor, never the ratio of two shapes. Everything that
 places a level in the world, or says which voxels a voxel is made of, is decided here.
+
+A step is a whole number or an exact fraction. Voxel i covers ``[i, i + 1)`` of its
+axis, and the window of sample j is ``[step * j, step * (j + 1))``: it holds every voxel
+that it touches, so that all that follows is the same for both.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from fractions import Fraction
+from typing import TYPE_CHECKING
 
-from dask_pyramid.axes import SPATIAL
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
+    "Factor",
     "Placement",
     "Reach",
     "Span",
-    "absolute_factors",
-    "auto_factors",
     "ceil_div",
     "dependent",
     "needed",
     "reduced_shape",
+    "spacing",
 ]
 
+Factor = int | Fraction
+"""A factor or step: an int if it is whole, else exact."""
 
-# Far beyond any pyramid; the taps of a filter grow with the factor.
-_MOST = 2**15
 
-
-def ceil_div(n: int, d: int) -> int:
-    """Return ``n / d`` rounded up, in integers.
+def ceil_div(n: int, d: Factor) -> int:
+    """Return ``n / d`` rounded up, exactly.
 
     Examples
     --------
-    >>> ceil_div(7, 2)
-    4
+    >>> ceil_div(7, 2), ceil_div(7, Fraction(5, 2))
+    (4, 3)
     """
     return -(-n // d)
 
 
-def reduced_shape(shape: Sequence[int], steps: Sequence[int]) -> tuple[int, ...]:
+def reduced_shape(shape: Sequence[int], steps: Sequence[Factor]) -> tuple[int, ...]:
     """Return the shape after a reduction: no voxel is dropped, no axis reaches zero.
 
     Examples
@@ -90,14 +94,14 @@ class Span:
         return min(step, self.size - step * (self.stop - 1))
 
 
-def needed(start: int, stop: int, *, step: int, reach: Reach, size: int) -> slice:
+def needed(start: int, stop: int, *, step: Factor, reach: Reach, size: int) -> slice:
     """Return what is needed of an axis to make ``[start, stop)`` of the next level.
 
     Parameters
     ----------
     start, stop : int
         Half-open range of samples of the next level.
-    step : int
+    step : int or Fraction
         Window of the reduction, in voxels.
     reach : Reach
         What the kernel needs beyond the window.
@@ -113,13 +117,16 @@ def needed(start: int, stop: int, *, step: int, reach: Reach, size: int) -> slic
     --------
     >>> needed(4, 8, step=2, reach=Reach(before=2, after=2), size=17)
     slice(6, 17, None)
+    >>> needed(1, 2, step=Fraction(5, 2), reach=Reach(), size=17)
+    slice(2, 5, None)
     """
     return slice(
-        max(0, step * start - reach.before), min(size, step * stop + reach.after)
+        max(0, math.floor(step * start) - reach.before),
+        min(size, math.ceil(step * stop) + reach.after),
     )
 
 
-def dependent(start: int, stop: int, *, step: int, reach: Reach, size: int) -> slice:
+def dependent(start: int, stop: int, *, step: Factor, reach: Reach, size: int) -> slice:
     """Return what of the next level is made, in part, of ``[start, stop)``.
 
     The other side of `needed`: sample j is among them if what it needs meets the range.
@@ -128,7 +135,7 @@ def dependent(start: int, stop: int, *, step: int, reach: Reach, size: int) -> s
     ----------
     start, stop : int
         Half-open range of voxels; an empty one makes nothing.
-    step : int
+    step : int or Fraction
         Window of the reduction, in voxels.
     reach : Reach
         What the kernel needs beyond the window.
@@ -147,7 +154,8 @@ def dependent(start: int, stop: int, *, step: int, reach: Reach, size: int) -> s
     """
     if start >= stop:
         return slice(0, 0)
-    # needed(j) ends at step * (j + 1) + after and begins at step * j - before.
+    # needed(j) ends at step * (j + 1) + after and begins at step * j - before, the one
+    # rounded up and the other down, which a whole number on the other side allows for.
     return slice(
         max(0, (start - reach.after) // step),
         min(size, ceil_div(stop + reach.before, step)),
@@ -163,12 +171,12 @@ class Placement:
     b: float = 0.0
     """Position of sample 0, in voxels of level 0."""
 
-    def reduced(self, step: int, *, offset: float) -> Placement:
+    def reduced(self, step: Factor, *, offset: float) -> Placement:
         """Return the placement after one more reduction.
 
         Parameters
         ----------
-        step : int
+        step : int or Fraction
             Window of the reduction, in voxels of this level.
         offset : float
             Where the sample sits in its window, in voxels of this level from the first:
@@ -197,139 +205,24 @@ class Placement:
         return scale * self.a, translation + scale * self.b
 
 
-def absolute_factors(
-    scale_factors: Iterable[int | Mapping[str, int]], axes: Sequence[str]
-) -> tuple[tuple[int, ...], ...]:
-    """Check a list of factors and spread each over the axes.
+def spacing(scale: float, factor: Factor) -> float:
+    """Return the spacing of a level as a product of decimals, rounded once.
 
     Parameters
     ----------
-    scale_factors : iterable of int or dict by axis
-        Factors relative to level 0. An int reduces all spatial axes; an axis that a
-        dict does not name keeps its factor of level 0, 1.
-    axes : sequence of str
-        Axes in storage order.
+    scale : float
+        Spacing of level 0; it stands for the decimal number that it is written as.
+    factor : int or Fraction
+        Factor from level 0.
 
     Returns
     -------
-    tuple of tuple of int
-        One factor for each axis, for each level but level 0.
-
-    Raises
-    ------
-    ValueError
-        If a factor is not a positive integer, names an axis that is not there or is
-        not spatial, or the factors do not increase.
+    float
+        The same for all axes of an isotropic level, to the last bit.
 
     Examples
     --------
-    >>> absolute_factors([2, {"y": 4, "x": 4, "z": 2}], ("z", "y", "x"))
-    ((2, 2, 2), (2, 4, 4))
-    >>> absolute_factors([2, 2], ("y", "x"))
-    Traceback (most recent call last):
-    ...
-    ValueError: scale_factors must increase, got (2, 2); they are relative to level 0, \
-so halvings are (2, 4)
+    >>> spacing(0.202, Fraction(500, 101)), spacing(0.1, 3), 0.1 * 3
+    (1.0, 0.3, 0.30000000000000004)
     """
-    given = tuple(scale_factors)
-    spread = tuple(_spread(entry, axes) for entry in given)
-    previous = (1,) * len(axes)
-    for factors in spread:
-        grows = factors != previous
-        if not grows or any(f < p for f, p in zip(factors, previous, strict=True)):
-            halvings = tuple(2 ** (k + 1) for k in range(len(given)))
-            raise ValueError(
-                f"scale_factors must increase, got {given!r}; they are relative to "
-                f"level 0, so halvings are {halvings!r}"
-            )
-        previous = factors
-    return spread
-
-
-def _spread(entry: Any, axes: Sequence[str]) -> tuple[int, ...]:
-    if isinstance(entry, Mapping):
-        for axis, factor in entry.items():
-            _check_axis(axis, factor, axes)
-        return tuple(_check_factor(entry.get(axis, 1)) for axis in axes)
-    factor = _check_factor(entry)
-    return tuple(factor if axis in SPATIAL else 1 for axis in axes)
-
-
-def _check_axis(axis: str, factor: Any, axes: Sequence[str]) -> None:
-    if axis not in axes:
-        raise ValueError(
-            f"scale_factors must name axes of the image ({''.join(axes)}), got {axis!r}"
-        )
-    if axis not in SPATIAL and factor != 1:
-        raise ValueError(
-            f"scale_factors must leave axis {axis!r} alone, got {factor!r}; "
-            "only z, y and x are reduced"
-        )
-
-
-def _check_factor(factor: Any) -> int:
-    try:
-        whole = int(factor)
-    except (TypeError, ValueError, OverflowError):
-        whole = 0
-    if isinstance(factor, bool) or whole != factor or whole < 1:
-        raise ValueError(
-            f"scale_factors must be whole numbers of at least 1, got {factor!r}; "
-            "2 halves every spatial axis, {'y': 2, 'x': 2} halves y and x"
-        )
-    if whole > _MOST:
-        raise ValueError(f"scale_factors must be at most {_MOST}, got {factor!r}")
-    return whole
-
-
-def auto_factors(
-    shape: Sequence[int],
-    scale: Sequence[float],
-    *,
-    axes: Sequence[str],
-    chunks: Sequence[int],
-) -> tuple[tuple[int, ...], ...]:
-    """Choose factors that first make voxels isotropic, then keep them so.
-
-    Each level halves the spatial axes whose spacing is at most sqrt(2) times the
-    finest one; levels are added until the spatial part fits into one chunk.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Extent of level 0.
-    scale : sequence of float
-        Spacing of level 0.
-    axes : sequence of str
-        Axes in storage order.
-    chunks : sequence of int
-        Extent of a chunk.
-
-    Returns
-    -------
-    tuple of tuple of int
-        Factors from level 0, for each level but level 0; empty for a small image.
-
-    Notes
-    -----
-    Only axes longer than one voxel are halved, and only they are looked at to find the
-    finest spacing: the z of a single plane says nothing.
-
-    Examples
-    --------
-    >>> auto_factors((60, 512, 512), (1.0, 0.25, 0.25), axes="zyx", chunks=(64,) * 3)
-    ((1, 2, 2), (1, 4, 4), (2, 8, 8))
-    """
-    factors = [1] * len(axes)
-    levels: list[tuple[int, ...]] = []
-    while True:
-        now = reduced_shape(shape, factors)
-        live = [i for i, axis in enumerate(axes) if axis in SPATIAL and now[i] > 1]
-        if all(now[i] <= chunks[i] for i in live):
-            return tuple(levels)
-        finest = min(scale[i] * factors[i] for i in live)
-        for i in live:
-            # A hair of tolerance: 2 * 0.1 / (0.2 * 2**0.5) must not depend on rounding.
-            if scale[i] * factors[i] <= finest * math.sqrt(2) * (1 + 1e-9):
-                factors[i] *= 2
-        levels.append(tuple(factors))
+    return float(Fraction(str(scale)) * factor)

@@ -14,7 +14,7 @@ from dask_pyramid.device import namespace
 from dask_pyramid.geometry import Reach, Span
 from dask_pyramid.kernels import pays_to_compile, reduce_block, resample_block
 from dask_pyramid.methods import METHODS
-from dask_pyramid.superblocks import borrowed, merged, reduced, resampled
+from dask_pyramid.superblocks import Chunks, borrowed, merged, reduced, resampled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +101,7 @@ def reduce_array(
     array : dask.array.Array
         Any chunking; NumPy or CuPy blocks.
     reduction : Reduction
-        Steps and filters.
+        How each axis is reduced.
     compiled : bool
         Whether host blocks go to the compiled kernels.
     first_axis : int
@@ -114,24 +114,31 @@ def reduce_array(
     dask.array.Array
         Same dtype, shape ``ceil(n / step)``.
     """
-    reaches = reduction.reaches
-    blocks = merged(array.chunks, reduction.steps, reaches, first_axis=first_axis)
+    halos = reduction.halos
+    blocks = merged(array.chunks, reduction.steps, halos, first_axis=first_axis)
     chunks = reduced(blocks, reduction.steps)
-    halo = borrowed(blocks, reaches)
+    halo = borrowed(blocks, halos)
     array = _overlapping(array, blocks, halo)
     masks = [] if mask is None else [_overlapping(mask, blocks, halo)]
-    bounds = tuple((0, *itertools.accumulate(sizes)) for sizes in chunks)
     return array.map_blocks(
         _reduce_task,
         *masks,
         reduction=reduction,
-        bounds=bounds,
+        bounds=_bounds(chunks),
+        held=[
+            [max(0, start - reach.before) for start in borders[:-1]]
+            for borders, reach in zip(_bounds(blocks), halo, strict=True)
+        ],
         shape=tuple(sum(sizes) for sizes in blocks),
         compiled=compiled,
         chunks=chunks,
         dtype=array.dtype,
         meta=array._meta,
     )
+
+
+def _bounds(chunks: Chunks) -> tuple[tuple[int, ...], ...]:
+    return tuple((0, *itertools.accumulate(sizes)) for sizes in chunks)
 
 
 def _overlapping(
@@ -156,6 +163,7 @@ def _reduce_task(
     *,
     reduction: Reduction,
     bounds: Sequence[Sequence[int]],
+    held: Sequence[Sequence[int]],
     shape: Sequence[int],
     compiled: bool,
     block_id: tuple[int, ...],
@@ -167,7 +175,12 @@ def _reduce_task(
     if mask is not None:
         xp = namespace(block)
         mask = xp.asarray(mask, device=block.device)
-    return reduce_block(block, reduction, spans, mask=mask, compiled=compiled)
+    starts = [first[i] for first, i in zip(held, block_id, strict=True)]
+    cut = tuple(
+        slice(part.start - start, part.stop - start)
+        for part, start in zip(reduction.needed(spans), starts, strict=True)
+    )
+    return reduce_block(block[cut], reduction, spans, mask=mask, compiled=compiled)
 
 
 def resample_array(

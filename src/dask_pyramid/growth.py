@@ -23,9 +23,10 @@ from dask_pyramid.planning import find_image_method, make_plan, spread_sigma
 from dask_pyramid.windows import dependent_parts, nothing, whole, whole_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from dask_pyramid.crew import Crew
+    from dask_pyramid.factors import ScaleFactors
     from dask_pyramid.image import Image
     from dask_pyramid.passes import Part
     from dask_pyramid.plan import PyramidPlan
@@ -41,7 +42,7 @@ def plan_levels(
     *,
     method: str | Method | None,
     sigma: Sigma,
-    scale_factors: str | Sequence[int | Mapping[str, int]],
+    scale_factors: ScaleFactors,
     chunks: Any,
     shards: Any,
     crew: Crew,

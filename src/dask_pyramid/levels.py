@@ -5,23 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import layout
-from dask_pyramid.axes import comparable
-from dask_pyramid.geometry import (
-    Placement,
+from dask_pyramid.axes import comparable, decimals, one_unit
+from dask_pyramid.factors import (
     absolute_factors,
     auto_factors,
-    ceil_div,
-    reduced_shape,
+    exact,
+    is_whole,
+    isotropic_factors,
 )
+from dask_pyramid.geometry import Factor, Placement, ceil_div, reduced_shape, spacing
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Image
     from dask_pyramid.methods import Method
 
-__all__ = ["Level", "make_levels", "parent_of"]
+__all__ = ["Level", "make_levels", "parent_of", "steps_between"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +34,11 @@ class Level:
     """0 is full resolution."""
     shape: tuple[int, ...]
     """Extent in voxels."""
-    factors: tuple[int, ...]
+    factors: tuple[Factor, ...]
     """Voxels of level 0 that one voxel stands for, along each axis."""
     parent: int | None
     """Level that this one is computed from; None for level 0."""
-    steps: tuple[int, ...]
+    steps: tuple[Factor, ...]
     """Window of the reduction from the parent, in voxels of the parent."""
     scale: tuple[float, ...]
     """Spacing of voxel centres, in the unit of the image."""
@@ -91,7 +93,8 @@ def make_levels(
     ValueError
         If an argument breaks a rule.
     """
-    factors = ((1,) * image.ndim, *_factors(image, scale_factors, chunks))
+    asked = _factors(image, scale_factors, chunks)
+    factors = ((1,) * image.ndim, *asked)
     shapes = [reduced_shape(image.shape, f) for f in factors]
     chunk_list = layout.level_chunks(
         chunks, shapes=shapes, axes=image.axes, itemsize=image.dtype.itemsize
@@ -103,19 +106,16 @@ def make_levels(
         axes=image.axes,
         itemsize=image.dtype.itemsize,
     )
+    # Products of floats may differ in the last bit where products of decimals do not.
+    exactly = _goal(scale_factors) is not None or not all(map(is_whole, factors))
     levels: list[Level] = []
     places: list[tuple[Placement, ...]] = []
     for k, factor in enumerate(factors):
         parent = parent_of(factors, k, chain=method.chain)
-        steps = factor
-        places.append((Placement(),) * image.ndim)
-        if parent is not None:
-            pairs = zip(factor, factors[parent], strict=True)
-            steps = tuple(f // p for f, p in pairs)
-            places[k] = tuple(
-                place.reduced(step, offset=method.offset(step))
-                for place, step in zip(places[parent], steps, strict=True)
-            )
+        steps = factor if parent is None else steps_between(factor, factors[parent])
+        places.append(
+            _places(None if parent is None else places[parent], steps, method)
+        )
         world = [
             place.world(s, t)
             for place, s, t in zip(
@@ -129,7 +129,10 @@ def make_levels(
                 factors=factor,
                 parent=parent,
                 steps=steps,
-                scale=tuple(s for s, _ in world),
+                scale=tuple(
+                    spacing(s, f) if exactly else w
+                    for s, f, (w, _) in zip(image.scale, factor, world, strict=True)
+                ),
                 translation=tuple(t for _, t in world),
                 chunks=chunk_list[k],
                 shards=shard_list[k],
@@ -139,36 +142,101 @@ def make_levels(
     return tuple(levels)
 
 
+def _places(
+    parent: Sequence[Placement] | None, steps: Sequence[Factor], method: Method
+) -> tuple[Placement, ...]:
+    """Return where the samples of a level sit, of level 0 for no parent."""
+    if parent is None:
+        return (Placement(),) * len(steps)
+    return tuple(
+        place.reduced(step, offset=offset)
+        for place, step, offset in zip(
+            parent, steps, method.offsets(steps), strict=True
+        )
+    )
+
+
 def _factors(
     image: Image, scale_factors: Any, chunks: Any
-) -> tuple[tuple[int, ...], ...]:
-    if isinstance(scale_factors, str):
-        if scale_factors != "auto":
-            raise ValueError(
-                f"scale_factors must be 'auto' or a list of factors, got "
-                f"{scale_factors!r}; three halvings are (2, 4, 8)"
-            )
+) -> tuple[tuple[Factor, ...], ...]:
+    goal = _goal(scale_factors)
+    if goal is not None or scale_factors == "auto":
         first = layout.level_chunks(
             chunks[:1] if isinstance(chunks, list) else chunks,
             shapes=[image.shape],
             axes=image.axes,
             itemsize=image.dtype.itemsize,
         )[0]
-        spacing = comparable(image.scale, image.unit, image.axes)
-        return auto_factors(image.shape, spacing, axes=image.axes, chunks=first)
-    if isinstance(scale_factors, Mapping) or not isinstance(scale_factors, Sequence):
+        if goal is None:
+            scale = comparable(image.scale, image.unit, image.axes)
+            return auto_factors(image.shape, scale, axes=image.axes, chunks=first)
+        return isotropic_factors(
+            image.shape,
+            decimals(image.scale, image.unit, image.axes),
+            axes=image.axes,
+            chunks=first,
+            spacing=_asked_spacing(goal, image),
+        )
+    if isinstance(scale_factors, str | Mapping) or not isinstance(
+        scale_factors, Sequence
+    ):
         raise ValueError(
-            f"scale_factors must be a list with one entry for each level, got "
-            f"{scale_factors!r}; three halvings are (2, 4, 8)"
+            "scale_factors must be 'auto', 'isotropic' or a list with one entry for "
+            f"each level, got {scale_factors!r}; three halvings are (2, 4, 8)"
         )
     return absolute_factors(scale_factors, image.axes)
 
 
-def parent_of(factors: Sequence[Sequence[int]], k: int, *, chain: bool) -> int | None:
-    """Return the coarsest earlier level whose factors divide those of level `k`."""
+def _goal(scale_factors: Any) -> Any:
+    """Return the spacing of an isotropic level, "" for the default; None: not asked."""
+    if isinstance(scale_factors, Mapping) and set(scale_factors) == {"isotropic"}:
+        return scale_factors["isotropic"]
+    return "" if scale_factors == "isotropic" else None
+
+
+def _asked_spacing(goal: Any, image: Image) -> Fraction | None:
+    if goal == "":
+        return None
+    try:
+        size = float(goal)
+    except (TypeError, ValueError):
+        size = math.nan
+    if isinstance(goal, bool) or not 0 < size < math.inf:
+        raise ValueError(
+            f"the isotropic spacing must be a positive number, got {goal!r}; it is in "
+            "the unit of the image"
+        )
+    if not one_unit(image.unit, image.axes):
+        raise ValueError(
+            "the isotropic spacing must not be given for axes of several units, got "
+            f"{goal!r} for {image.unit!r}; 'isotropic' alone takes the coarsest"
+        )
+    return Fraction(exact(goal))
+
+
+def parent_of(
+    factors: Sequence[Sequence[Factor]], k: int, *, chain: bool
+) -> int | None:
+    """Return the level that level `k` is made from.
+
+    The coarsest earlier one whose factors divide its own; if none does, the one before.
+    """
     if k == 0:
         return None
     for j in range(k - 1 if chain else 0, -1, -1):
         if all(f % p == 0 for f, p in zip(factors[k], factors[j], strict=True)):
             return j
-    return 0
+    return k - 1 if chain else 0
+
+
+def steps_between(
+    factors: Sequence[Factor], parent: Sequence[Factor]
+) -> tuple[Factor, ...]:
+    """Return the steps from a level to a coarser one.
+
+    Examples
+    --------
+    >>> steps_between((1, 5, exact("5/2")), (1, 2, 2))
+    (1, Fraction(5, 2), Fraction(5, 4))
+    """
+    return tuple(exact(Fraction(f) / p) for f, p in zip(factors, parent, strict=True))

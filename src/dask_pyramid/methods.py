@@ -1,5 +1,8 @@
 """The ways to reduce an image, as records; how pixels are computed is in `kernels`.
 
+By whole steps a method has a kernel of its own. If the step along an axis is no whole
+number, all axes of the reduction are resampled: `Method.between` says how.
+
 Whatever distinguishes one method from another is a field of `Method`. A second
 ``if method == ...`` elsewhere is a missing field.
 """
@@ -9,86 +12,39 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from dask_pyramid.axes import per_axis
-from dask_pyramid.geometry import Reach
+from dask_pyramid.factors import is_whole
+from dask_pyramid.filters import AxisFilter, gaussian_weights
+from dask_pyramid.geometry import Factor, Reach, Span, needed
+from dask_pyramid.sampling import AxisSampler, Between
 
 if TYPE_CHECKING:
     from dask_pyramid.nodata import Nodata
 
 __all__ = [
     "METHODS",
-    "AxisFilter",
     "Method",
     "Reduction",
     "Sigma",
     "find_method",
-    "gaussian_weights",
 ]
 
-Kernel = Literal["filter", "mean", "first", "mode", "median", "min", "max"]
+Kernel = Literal["filter", "mean", "first", "mode", "median", "min", "max", "sample"]
 
 Sigma = float | Mapping[str, float] | Sequence[float | None] | None
 """Standard deviation of a Gaussian: for all axes, by axis, or None for the default."""
 
-# Where the tails of a Gaussian are cut, in sigma; SciPy's default.
-_TRUNCATE = 4.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AxisFilter:
-    """A decimating filter along one axis: a Gaussian, then a mean or a sample."""
-
-    step: int
-    """Window in voxels; every `step`-th sample is kept."""
-    gauss: tuple[float, ...]
-    """Weights of the Gaussian, odd in number, sum 1."""
-    box: bool
-    """Whether the local mean over the window follows (else its first voxel)."""
-
-    def taps(self, width: int) -> tuple[float, ...]:
-        """Return the weights of one sample whose window holds `width` voxels.
-
-        Parameters
-        ----------
-        width : int
-            Voxels of the window that exist: `step`, or fewer for the last window.
-
-        Returns
-        -------
-        tuple of float
-            Weights of the voxels from ``reach.before`` before the window on, sum 1.
-
-        Examples
-        --------
-        >>> AxisFilter(step=2, gauss=(0.25, 0.5, 0.25), box=True).taps(2)
-        (0.125, 0.375, 0.375, 0.125)
-        """
-        if not self.box or width == 1:
-            return self.gauss
-        mean = np.full(width, 1 / width)
-        return tuple(float(w) for w in np.convolve(self.gauss, mean))
-
-    @property
-    def reach(self) -> Reach:
-        """What is needed beyond the window."""
-        radius = len(self.gauss) // 2
-        after = radius if self.box else max(0, radius - (self.step - 1))
-        return Reach(before=radius, after=after)
-
-    @property
-    def covers(self) -> bool:
-        """Whether every voxel of the window has a weight."""
-        return self.box or len(self.gauss) // 2 >= self.step - 1
+_BETWEEN: dict[Between, str] = {
+    "linear": "Gaussian, then linear interpolation at the centre of each voxel",
+    "nearest": "the voxel nearest to the centre of each",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """One way to reduce an image by whole factors."""
+    """One way to reduce an image."""
 
     name: str
     """What the user calls it; the OME-Zarr `type`."""
@@ -107,12 +63,32 @@ class Method:
     Gaussian."""
     sigma_origin: int = 0
     """See `sigma`."""
+    between: Between | None = None
+    """How samples are made if a step is no whole number; None: that is refused."""
     description: str
     """One sentence for the metadata."""
+
+    @property
+    def between_text(self) -> str:
+        """What the metadata say of levels whose step is no whole number."""
+        return _BETWEEN[self.between] if self.between else ""
 
     def offset(self, step: int) -> float:
         """Return where a sample sits, in voxels from the first of its window."""
         return (step - 1) / 2 if self.sample == "centre" else 0.0
+
+    def offsets(self, steps: Sequence[Factor]) -> tuple[float, ...]:
+        """Return the same for each axis; the centre, if a step is no whole number.
+
+        Examples
+        --------
+        >>> from fractions import Fraction
+        >>> METHODS["nearest"].offsets((2, Fraction(5, 2)))
+        (0.5, 0.75)
+        """
+        if is_whole(steps):
+            return tuple(self.offset(int(step)) for step in steps)
+        return tuple(float((step - 1) / 2) for step in steps)
 
     def default_sigma(self, step: int) -> float | None:
         """Return the standard deviation for a step in voxels, None for no filter."""
@@ -120,9 +96,17 @@ class Method:
             return None
         return self.sigma * (step - self.sigma_origin)
 
+    def default_sigmas(self, steps: Sequence[Factor]) -> tuple[float | None, ...]:
+        """Return the same for each axis; (step - 1) / 2, if a step is not whole."""
+        if is_whole(steps):
+            return tuple(self.default_sigma(int(step)) for step in steps)
+        if self.between != "linear":
+            return (None,) * len(steps)
+        return tuple(float((step - 1) / 2) for step in steps)
+
     def reduction(
         self,
-        steps: Sequence[int],
+        steps: Sequence[Factor],
         *,
         axes: Sequence[str],
         sigma: Sigma = None,
@@ -132,7 +116,7 @@ class Method:
 
         Parameters
         ----------
-        steps : sequence of int
+        steps : sequence of int or Fraction
             Window along each axis; 1 leaves an axis alone.
         axes : sequence of str
             Axes, to read a dict.
@@ -152,16 +136,19 @@ class Method:
         ValueError
             If `sigma` is negative or given to a method without a Gaussian, or if it is
             so small that a voxel of a window has no weight although it may be the only
-            one that counts.
+            one that counts; or if a step is no whole number and the method has no
+            meaning for that, or voxels do not count.
         """
         sigmas = self._sigmas(steps, axes=axes, sigma=sigma)
+        if not is_whole(steps):
+            return self._resampling(steps, sigmas, ignore)
         if self.kernel != "filter":
             return Reduction(
                 kernel=self.kernel, steps=tuple(steps), filters=(), ignore=ignore
             )
         filters = tuple(
             AxisFilter(
-                step=step,
+                step=int(step),
                 gauss=gaussian_weights(s) if step > 1 else (1.0,),
                 box=self.sample == "centre",
             )
@@ -177,8 +164,40 @@ class Method:
             kernel=self.kernel, steps=tuple(steps), filters=filters, ignore=ignore
         )
 
+    def _resampling(
+        self, steps: Sequence[Factor], sigmas: Sequence[float], ignore: Nodata | None
+    ) -> Reduction:
+        if min(steps) < 1:
+            raise ValueError(
+                f"steps must be at least 1, got {_steps_text(steps)}; resample makes "
+                "voxels finer"
+            )
+        if ignore is not None:
+            raise ValueError(
+                "nodata and skip_nan must not be given for steps between levels that "
+                f"are no whole numbers, got a step of {_steps_text(steps)}; give "
+                "scale_factors that are multiples of those before"
+            )
+        if self.between is None:
+            able = ", ".join(name for name, m in METHODS.items() if m.between)
+            raise ValueError(
+                f"method must be one of {able} for steps between levels that are no "
+                f"whole numbers, got {self.name!r} for a step of "
+                f"{_steps_text(steps)}; give scale_factors that are multiples of those "
+                "before"
+            )
+        samplers = tuple(
+            AxisSampler(
+                step=step, between=self.between, sigma=sigma if step > 1 else 0.0
+            )
+            for step, sigma in zip(steps, sigmas, strict=True)
+        )
+        return Reduction(
+            kernel="sample", steps=tuple(steps), filters=(), samplers=samplers
+        )
+
     def _sigmas(
-        self, steps: Sequence[int], *, axes: Sequence[str], sigma: Any
+        self, steps: Sequence[Factor], *, axes: Sequence[str], sigma: Any
     ) -> tuple[float, ...]:
         if sigma is not None and self.sigma is None:
             raise ValueError(
@@ -189,7 +208,7 @@ class Method:
         if sigma is not None and not isinstance(sigma, Iterable):
             spread = (sigma,) * len(steps)
         given = per_axis(spread, axes, name="sigma", default=None)
-        defaults = (self.default_sigma(step) or 0.0 for step in steps)
+        defaults = (default or 0.0 for default in self.default_sigmas(steps))
         sigmas = tuple(
             default if entry is None else float(entry)
             for entry, default in zip(given, defaults, strict=True)
@@ -202,57 +221,60 @@ class Method:
         return sigmas
 
 
+def _steps_text(steps: Sequence[Factor]) -> str:
+    return " x ".join(f"{float(step):g}" for step in steps)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reduction:
     """One reduction of a block: the kernel with its numbers."""
 
     kernel: Kernel
     """Which kernel computes it."""
-    steps: tuple[int, ...]
+    steps: tuple[Factor, ...]
     """Window along each axis, in voxels."""
     filters: tuple[AxisFilter, ...]
-    """One filter for each axis; empty for window kernels."""
+    """One filter for each axis; empty for other kernels."""
     ignore: Nodata | None = None
     """Voxels that do not count; None: all count."""
+    samplers: tuple[AxisSampler, ...] = ()
+    """One sampler for each axis; empty for whole steps."""
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """The steps of a reduction by whole ones."""
+        return tuple(map(int, self.steps))
 
     @property
     def reaches(self) -> tuple[Reach, ...]:
         """What is needed beyond the window along each axis."""
+        if self.samplers:
+            return tuple(sampler.reach for sampler in self.samplers)
         if not self.filters:
             return (Reach(),) * len(self.steps)
         return tuple(f.reach if f.step > 1 else Reach() for f in self.filters)
 
     @property
+    def halos(self) -> tuple[Reach, ...]:
+        """What a block needs beyond its ends to make the windows that begin in it."""
+        return tuple(
+            reach
+            if isinstance(step, int)
+            else Reach(before=reach.before, after=reach.after + math.ceil(step))
+            for step, reach in zip(self.steps, self.reaches, strict=True)
+        )
+
+    def needed(self, spans: Sequence[Span]) -> tuple[slice, ...]:
+        """Return the voxels that samples are made of, cut at the border."""
+        return tuple(
+            needed(span.first, span.stop, step=step, reach=reach, size=span.size)
+            for span, step, reach in zip(spans, self.steps, self.reaches, strict=True)
+        )
+
+    @property
     def halo_free(self) -> bool:
         """Whether windows are enough."""
-        return all(r == Reach() for r in self.reaches)
-
-
-@lru_cache(maxsize=256)
-def gaussian_weights(sigma: float) -> tuple[float, ...]:
-    """Return the sampled, normalised Gaussian that `scipy.ndimage` uses.
-
-    Parameters
-    ----------
-    sigma : float
-        Standard deviation in voxels; below 1/8 there is a single weight of 1.
-
-    Returns
-    -------
-    tuple of float
-        ``2 * int(4 * sigma + 0.5) + 1`` weights, sum 1.
-
-    Examples
-    --------
-    >>> [round(w, 4) for w in gaussian_weights(0.5)]
-    [0.0003, 0.1065, 0.7866, 0.1065, 0.0003]
-    """
-    radius = int(_TRUNCATE * sigma + 0.5)
-    if radius == 0:
-        return (1.0,)
-    x = np.arange(-radius, radius + 1)
-    weights = np.exp(-0.5 / (sigma * sigma) * x**2)
-    return tuple(float(w) for w in weights / weights.sum())
+        return all(r == Reach() for r in self.halos)
 
 
 _RECORDS = (
@@ -263,6 +285,7 @@ _RECORDS = (
         labels=False,
         linear=True,
         sigma=0.25,
+        between="linear",
         description="Gaussian, then local mean over the window, as one filter per axis",
     ),
     Method(
@@ -273,6 +296,7 @@ _RECORDS = (
         linear=True,
         sigma=0.5,
         sigma_origin=1,
+        between="linear",
         description="Gaussian, then the first voxel of each window",
     ),
     Method(
@@ -281,6 +305,7 @@ _RECORDS = (
         sample="centre",
         labels=False,
         linear=True,
+        between="linear",
         description="local mean over the window, rounded half to even",
     ),
     Method(
@@ -289,6 +314,7 @@ _RECORDS = (
         sample="first",
         labels=True,
         linear=True,
+        between="nearest",
         description="the first voxel of each window",
     ),
     Method(
@@ -297,6 +323,7 @@ _RECORDS = (
         sample="centre",
         labels=True,
         linear=False,
+        between="nearest",
         description="most frequent value of the window, the smallest of equals",
     ),
     Method(

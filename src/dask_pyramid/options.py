@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dask_pyramid.factors import exact
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -138,28 +140,33 @@ def extent(text: str) -> Any:
 
 
 def factors(text: str) -> Any:
-    """Return scale factors: "auto" or a list with an entry for each level.
+    """Return scale factors: a word or a list with an entry for each level.
 
     Examples
     --------
-    >>> factors("auto"), factors("2,4,8"), factors("none")
-    ('auto', [2, 4, 8], [])
+    >>> factors("auto"), factors("none"), factors("2,4,8"), factors("1.5,3")
+    ('auto', [], [2, 4, 8], [Fraction(3, 2), 3])
     >>> factors("y=2,x=2;z=2,y=4,x=4")
     [{'y': 2, 'x': 2}, {'z': 2, 'y': 4, 'x': 4}]
+    >>> factors("isotropic"), factors("isotropic=0.5")
+    ('isotropic', {'isotropic': Fraction(1, 2)})
     """
-    if text.strip().lower() == "auto":
-        return "auto"
+    word, equals, size = (part.strip() for part in text.lower().partition("="))
+    if text.strip().lower() in ("auto", "isotropic"):
+        return word
     if text.strip().lower() == "none":
         return []
+    if word == "isotropic" and equals:
+        return {"isotropic": _factor(size)}
     if "=" not in text:
         if ";" in text and "," in text:
             raise ValueError(
                 f"factors by axis must name the axes, got {text!r}; "
                 "write y=2,x=2;z=2,y=4,x=4"
             )
-        return [_whole(part) for part in text.replace(";", ",").split(",")]
+        return [_factor(part) for part in text.replace(";", ",").split(",")]
     return [
-        by_axis(part, _whole) if "=" in part else _whole(part)
+        by_axis(part, _factor) if "=" in part else _factor(part)
         for part in text.split(";")
     ]
 
@@ -299,6 +306,15 @@ def _whole(text: str) -> int:
         return int(text)
     except ValueError:
         raise ValueError(f"{text!r} must be a whole number") from None
+
+
+def _factor(text: str) -> Any:
+    try:
+        return exact(text if "/" in text else float(text))
+    except (ValueError, OverflowError, ZeroDivisionError):
+        raise ValueError(
+            f"{text!r} must be a number or a fraction such as 5/2"
+        ) from None
 
 
 def _number(text: str) -> float:

@@ -2,7 +2,9 @@
 
 A *pass* reads one level (the image, or a level that is stored already) and writes one
 or several others. It is cut into *units*, one task each, by a grid over the level that
-it reads. Units are enumerated, never stored: a plan for a petabyte is a few numbers.
+it reads; over the first that it writes if the step to that is no whole number, for then
+no grid over the one cuts no object of the other. Units are enumerated, never stored: a
+plan for a petabyte is a few numbers.
 
 A level need not be written whole: its *window* says which objects are. Then the grid
 spans only the units that own one of them.
@@ -15,10 +17,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from dask_pyramid.geometry import Reach, ceil_div, needed
+from dask_pyramid.factors import is_whole
+from dask_pyramid.geometry import Factor, Reach, ceil_div, needed
 from dask_pyramid.schedule import Lane
 
-__all__ = ["Part", "Pass", "PassLevel", "Range", "Unit", "Units", "base_extent"]
+__all__ = [
+    "Part",
+    "Pass",
+    "PassLevel",
+    "Range",
+    "Unit",
+    "Units",
+    "base_extent",
+    "grid_level",
+]
 
 Range = tuple[int, int]
 """Half-open range of voxels along one axis."""
@@ -38,7 +50,7 @@ class PassLevel:
     """Extent of a storage object in voxels; of a chunk, if the level is only read."""
     written: bool
     """Whether the pass writes it."""
-    steps: tuple[int, ...]
+    steps: tuple[Factor, ...]
     """Window of the reduction from the entry before; ones for the first."""
     reaches: tuple[Reach, ...]
     """What that reduction needs beyond the window."""
@@ -75,11 +87,26 @@ class Pass:
     levels: tuple[PassLevel, ...]
     """The level that is read, then each level made from the one before."""
     extent: tuple[int, ...]
-    """Extent of a unit, in voxels of the level that is read."""
+    """Extent of a unit, in voxels of the level that the grid is over."""
     axis: int
     """Axis along which a unit is streamed."""
     slab: int
     """Planes that are read at a time."""
+
+    @property
+    def base(self) -> PassLevel:
+        """The level that the grid is over."""
+        return self.levels[grid_level(self.levels)]
+
+    @property
+    def read_extent(self) -> tuple[int, ...]:
+        """Extent of a unit in voxels of the level that is read, without a halo."""
+        return tuple(
+            min(math.ceil(extent * step), n)
+            for extent, step, n in zip(
+                self.extent, self.base.steps, self.levels[0].shape, strict=True
+            )
+        )
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -133,16 +160,35 @@ class Pass:
         )
 
 
+def grid_level(levels: Sequence[PassLevel]) -> int:
+    """Return which of the levels of a pass its grid is over."""
+    return 0 if len(levels) == 1 or is_whole(levels[1].steps) else 1
+
+
+def _grid_factors(levels: Sequence[PassLevel], axis: int) -> Iterator[int]:
+    """Yield for each level how many voxels of the grid's level one voxel stands for.
+
+    A level below the grid's is only read, and a part of none of its voxels is owned.
+    """
+    base, factor = grid_level(levels), 1
+    for i, level in enumerate(levels):
+        step = level.steps[axis]
+        if i > base:
+            assert isinstance(step, int)  # by strategy, which begins a new pass else
+            factor *= step
+        yield factor
+
+
 @lru_cache(maxsize=256)
 def _unit_range(sweep: Pass, axis: int) -> Range:
     """Return the units that write something, counted from the border of the image."""
     extent = sweep.extent[axis]
     if all(level.window is None for level in sweep.levels):
-        return 0, ceil_div(sweep.levels[0].shape[axis], extent)
+        return 0, ceil_div(sweep.base.shape[axis], extent)
     starts, stops = [], []
-    factor = 1
-    for level in sweep.levels:
-        factor *= level.steps[axis]
+    for level, factor in zip(
+        sweep.levels, _grid_factors(sweep.levels, axis), strict=True
+    ):
         if level.size:
             start, stop = level.part[axis]
             starts.append(start * factor // extent)
@@ -154,10 +200,10 @@ def _unit_range(sweep: Pass, axis: int) -> Range:
 def _ranges(sweep: Pass, axis: int, index: int) -> tuple[tuple[Range, Range], ...]:
     position = index + _unit_range(sweep, axis)[0]
     last = index == sweep.grid[axis] - 1
-    factor = 1
     owns: list[Range] = []
-    for level in sweep.levels:
-        factor *= level.steps[axis]
+    for level, factor in zip(
+        sweep.levels, _grid_factors(sweep.levels, axis), strict=True
+    ):
         first, end = level.part[axis]
         start = max(first, min(position * sweep.extent[axis] // factor, end))
         stop = end if last else (position + 1) * sweep.extent[axis] // factor
@@ -288,13 +334,12 @@ def base_extent(levels: Sequence[PassLevel], axis: int) -> int:
     Returns
     -------
     int
-        Voxels of the level that is read; units are multiples of it. An object that
-        covers a level along the axis makes it the whole axis.
+        Voxels of the level that the grid is over; units are multiples of it. An object
+        that covers a level along the axis makes it the whole axis.
     """
-    whole = levels[0].shape[axis]
-    extent = factor = 1
-    for level in levels:
-        factor *= level.steps[axis]
+    whole = levels[grid_level(levels)].shape[axis]
+    extent = 1
+    for level, factor in zip(levels, _grid_factors(levels, axis), strict=True):
         extent = math.lcm(extent, factor)
         if level.written:
             if level.objects[axis] >= level.shape[axis]:

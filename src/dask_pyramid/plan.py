@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid.cost import KERNEL_BYTES, Budget, decoded_chunks, task_memory
+from dask_pyramid.factors import plain, restored
 from dask_pyramid.geometry import Reach, ceil_div
 from dask_pyramid.holdings import buffer_memory, device_tile, device_use
 from dask_pyramid.kernels import pays_to_compile
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from dask_pyramid.crew import Crew, Offer
 
 __all__ = ["Level", "PyramidPlan"]
+
+# Fields of levels that hold whole numbers or fractions.
+_FACTORS = frozenset(("factors", "steps"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,7 +322,10 @@ class PyramidPlan:
         record["method"] = self.method.name
         for level, entry in zip(self.levels, record["levels"], strict=True):
             entry["n_objects"] = level.n_objects
+            entry |= {"factors": plain(level.factors), "steps": plain(level.steps)}
         for sweep, entry in zip(self.passes, record["passes"], strict=True):
+            for member, noted in zip(sweep.levels, entry["levels"], strict=True):
+                noted["steps"] = plain(member.steps)
             entry["grid"] = sweep.grid
             entry["n_units"] = sweep.n_units
         for name in (
@@ -376,7 +383,9 @@ class PyramidPlan:
 
 def _restored(kind: type[Any], entry: Mapping[str, Any]) -> Any:
     """Return a frozen value from its JSON; what is derived is left out."""
-    return kind(**{item.name: _tuples(entry[item.name]) for item in fields(kind)})
+    found = {item.name: _tuples(entry[item.name]) for item in fields(kind)}
+    exactly = {name: restored(found[name]) for name in _FACTORS & found.keys()}
+    return kind(**found | exactly)
 
 
 def _restored_member(entry: Mapping[str, Any]) -> PassLevel:

@@ -27,6 +27,7 @@ from dask_pyramid.sources import open_image
 from dask_pyramid.strategy import Terms, choose_passes
 
 if TYPE_CHECKING:
+    from dask_pyramid.factors import ScaleFactors
     from dask_pyramid.passes import Part, Pass
 
 __all__ = ["find_image_method", "make_plan", "plan_pyramid", "spread_sigma"]
@@ -40,7 +41,7 @@ def plan_pyramid(
     nodata: float | None = None,
     skip_nan: bool = False,
     mask: Any = None,
-    scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
+    scale_factors: ScaleFactors = "auto",
     chunks: Any = None,
     shards: Any = None,
     version: str = "0.5",
@@ -73,9 +74,13 @@ def plan_pyramid(
         with them. What is not under it (zero) does not count and is not written: it is
         `nodata`, NaN with `skip_nan`, or 0. A voxel of a level is under the mask if a
         voxel of its window is.
-    scale_factors : "auto" or sequence of int or dict by axis
+    scale_factors : "auto", "isotropic", dict, or sequence of number or dict by axis
         Factors from level 0, increasing. ``"auto"`` halves the axes whose spacing is at
         most sqrt(2) times the finest, until the spatial part fits into one chunk.
+        ``"isotropic"`` has one level whose spacing is the same on all axes, exactly:
+        that of the coarsest axis, or twice that if the level would be more than half as
+        large as the one before; ``{"isotropic": spacing}`` says which, in the unit of
+        the image. Halves lead to it and follow it. Factors need not be whole.
     chunks : int, tuple, dict by axis, or list of these by level, optional
         Extent of a chunk in voxels; by default powers of two, 0.5 to 1 MiB.
     shards : int, tuple, dict by axis, list of these by level, False or None
@@ -109,6 +114,12 @@ def plan_pyramid(
     Notes
     -----
     Cost: a few milliseconds, whatever the size of the image.
+
+    Each level is made from the coarsest one before it whose factors divide its own. If
+    there is none it is made from the level before it, and its voxels are resampled at
+    their centres: ``"gaussian"``, ``"gaussian-stride"`` and ``"mean"`` by a Gaussian of
+    ``(step - 1) / 2`` voxels and linear interpolation, ``"mode"`` and ``"nearest"`` as
+    the nearest voxel; other methods refuse. Extents round up as for all levels.
 
     Examples
     --------
@@ -325,8 +336,8 @@ def _graph_tasks(
         assert level.parent is not None  # only level 0 has none
         below = blocks[level.parent]
         above = superblocks.merged(
-            below, level.steps, reduction.reaches, first_axis=image.stream_axis
+            below, level.steps, reduction.halos, first_axis=image.stream_axis
         )
-        counts.append(superblocks.tasks(below, above, reduction.reaches))
+        counts.append(superblocks.tasks(below, above, reduction.halos))
         blocks.append(superblocks.reduced(above, level.steps))
     return tuple(counts)

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from dask_pyramid.geometry import ceil_div
+from dask_pyramid.factors import plain, restored
+from dask_pyramid.geometry import Factor, ceil_div
 from dask_pyramid.nodata import Nodata
 
 __all__ = [
@@ -163,9 +164,9 @@ class LevelRecord:
 
     path: str
     """Name of the array in the group."""
-    factors: tuple[int, ...]
+    factors: tuple[Factor, ...]
     """Voxels of level 0 that one voxel stands for, along each axis."""
-    steps: tuple[int, ...]
+    steps: tuple[Factor, ...]
     """Window of the reduction from the parent, in voxels of the parent."""
     parent: int | None
     """Level that it was computed from; None for level 0."""
@@ -202,8 +203,8 @@ class LevelRecord:
         tally: Tally,
         *,
         path: str,
-        factors: tuple[int, ...],
-        steps: tuple[int, ...],
+        factors: tuple[Factor, ...],
+        steps: tuple[Factor, ...],
         parent: int | None,
     ) -> LevelRecord:
         """Return the record of a level whose objects a tally has counted."""
@@ -223,8 +224,8 @@ class LevelRecord:
         sums = np.array(self.checksums, "<u4").tobytes()
         return {
             "path": self.path,
-            "factors": list(self.factors),
-            "steps": list(self.steps),
+            "factors": plain(self.factors),
+            "steps": plain(self.steps),
             "parent": self.parent,
             "grid": list(self.grid),
             "objects": self.objects,
@@ -250,8 +251,8 @@ class LevelRecord:
                 raise ValueError(f"{len(sums)} checksums for a grid of {grid}")
             return cls(
                 path=str(entry["path"]),
-                factors=_whole_numbers(entry["factors"]),
-                steps=_whole_numbers(entry["steps"]),
+                factors=restored(entry["factors"]),
+                steps=restored(entry["steps"]),
                 parent=None if entry["parent"] is None else int(entry["parent"]),
                 grid=grid,
                 objects=int(entry["objects"]),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from dask_pyramid.factors import ScaleFactors
+    from dask_pyramid.geometry import Factor
     from dask_pyramid.image import Image
     from dask_pyramid.masks import Mask
     from dask_pyramid.plan import PyramidPlan
@@ -128,9 +130,14 @@ class Pyramid:
 
         return write_pyramid(self.image, target, **options)
 
-    def _factors(self) -> list[dict[str, int]]:
+    def _factors(self) -> list[dict[str, Factor]]:
         """Return the factors of the levels, from their spacing if they were opened."""
-        factors = []
+        if self.plan is not None:
+            return [
+                dict(zip(self.axes, level.factors, strict=True))
+                for level in self.plan.levels[1:]
+            ]
+        factors: list[dict[str, Factor]] = []
         for scale in self.scale[1:]:
             ratios = [s / t for s, t in zip(scale, self.scale[0], strict=True)]
             if any(abs(r - round(r)) > 1e-3 * r for r in ratios):
@@ -177,7 +184,7 @@ def build_pyramid(
     nodata: float | None = None,
     skip_nan: bool = False,
     mask: Any = None,
-    scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
+    scale_factors: ScaleFactors = "auto",
     chunks: Any = None,
 ) -> Pyramid:
     """Build a lazy pyramid; nothing is read.

@@ -306,7 +306,7 @@ def _storage(plan: PyramidPlan) -> Table:
 
 def _passes(plan: PyramidPlan) -> Table:
     rows = []
-    extents = vectors([sweep.extent for sweep in plan.passes], _X)
+    extents = vectors([sweep.read_extent for sweep in plan.passes], _X)
     for number, (sweep, extent) in enumerate(zip(plan.passes, extents, strict=True)):
         written = [str(level.level) for level in sweep.levels if level.written]
         rows.append(
@@ -387,8 +387,14 @@ def _sigma_text(plan: PyramidPlan) -> str:
     for level in plan.levels[1:]:
         sigmas = [
             f"{axis} {numbers_text([given if given is not None else default])}"
-            for axis, step, given in zip(plan.axes, level.steps, asked, strict=True)
-            if step > 1 and (default := plan.method.default_sigma(step)) is not None
+            for axis, step, given, default in zip(
+                plan.axes,
+                level.steps,
+                asked,
+                plan.method.default_sigmas(level.steps),
+                strict=True,
+            )
+            if step > 1 and default is not None
         ]
         if sigmas:
             found.setdefault(", ".join(sigmas), []).append(level.path)

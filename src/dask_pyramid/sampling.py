@@ -15,15 +15,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from dask_pyramid.methods import gaussian_weights
+from dask_pyramid.filters import gaussian_weights
+from dask_pyramid.geometry import Factor, Reach, Span, ceil_div
 
-__all__ = ["BOUNDARIES", "ORDERS", "Sampling", "pass_order"]
+__all__ = [
+    "BOUNDARIES",
+    "ORDERS",
+    "AxisSampler",
+    "Between",
+    "Sampling",
+    "pass_order",
+]
 
 Array = np.ndarray[Any, Any]
+
+Between = Literal["linear", "nearest"]
+"""How a sample is made where its window ends between two voxels."""
 
 ORDERS = range(6)
 """Orders of splines, as in `scipy.ndimage`."""
@@ -146,6 +157,8 @@ class Sampling:
         low = int(self._starts(first, first + 1)[0][0])
         high = int(self._starts(stop - 1, stop)[0][0]) + self.n_taps
         size = self.size_in
+        if self.boundary == "nearest":
+            return slice(min(max(0, low), size - 1), max(1, min(size, high)))
         # What lies beyond an end stands for as many voxels before it.
         beyond = (min(low, 2 * size - 1 - high), max(high, 1 - low))
         start = min(max(0, beyond[0] if high > size else low), size - 1)
@@ -190,6 +203,50 @@ class Sampling:
             core = _spline_weights(x - (self.order - 1) / 2 - floor, self.order)
         reach = len(_response(self.order, self.sigma, self.box)) // 2
         return starts - reach, core
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AxisSampler:
+    """How a reduction resamples one axis, whatever the extent of that is.
+
+    Sample j is at the centre of its window ``[step * j, step * (j + 1))``.
+    """
+
+    step: Factor
+    """Window in voxels."""
+    between: Between
+    """How the voxels around a sample become one."""
+    sigma: float
+    """Standard deviation of the Gaussian that goes before; 0 for none."""
+
+    @property
+    def reach(self) -> Reach:
+        """What is needed beyond the window, at most."""
+        if self.step == 1 or self.between == "nearest":
+            return Reach()
+        radius = len(gaussian_weights(self.sigma)) // 2 + 1
+        # The last window may lie beyond the border, but for a part of its first voxel.
+        return Reach(before=radius + math.ceil(self.step), after=radius)
+
+    def sampling(self, span: Span) -> Sampling:
+        """Return the same for an axis whose extent is known.
+
+        Examples
+        --------
+        >>> from fractions import Fraction
+        >>> sampler = AxisSampler(step=Fraction(5, 2), between="nearest", sigma=0.0)
+        >>> sampler.sampling(Span(first=0, stop=2, size=8)).taps(0, 2)[0].tolist()
+        [[1], [3]]
+        """
+        return Sampling(
+            size_in=span.size,
+            size_out=ceil_div(span.size, self.step),
+            a=float(self.step),
+            b=float((self.step - 1) / 2),
+            order=0 if self.between == "nearest" else 1,
+            sigma=self.sigma,
+            boundary="nearest" if self.between == "nearest" else "reflect",
+        )
 
 
 def pass_order(samplings: tuple[Sampling, ...]) -> tuple[int, ...]:

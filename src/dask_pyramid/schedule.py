@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from dask_pyramid.geometry import Reach, needed
+from dask_pyramid.geometry import Factor, Reach, needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ class Lane:
     """Planes that the unit holds at some time: its own and the halo."""
     rows: int
     """Planes of one row of storage objects."""
-    step: int = 1
+    step: Factor = 1
     """Window of the reduction that makes this level from the lane before."""
     reach: Reach = field(default_factory=Reach)
     """What that reduction needs beyond the window."""

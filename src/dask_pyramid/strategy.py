@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dask_pyramid.cost import Budget, best_pass
+from dask_pyramid.factors import is_whole
 from dask_pyramid.geometry import Reach
 from dask_pyramid.passes import Part, Pass, PassLevel
 
@@ -108,7 +109,8 @@ def _stops(
     if not start and terms.alone:
         return
     for stop in range(start + 2, min(start + 1 + _FUSED, len(levels)) + 1):
-        if levels[stop - 1].parent != stop - 2:
+        last = levels[stop - 1]
+        if last.parent != stop - 2 or not is_whole(last.steps):
             return
         # A dask graph is computed once: no halo may ask for a block a second time.
         if not start and terms.source.read_once and not reductions[stop - 1].halo_free:

@@ -11,21 +11,22 @@ import math
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
-from dask_pyramid.geometry import Reach, ceil_div
+from dask_pyramid.geometry import Factor, Reach, ceil_div
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["borrowed", "merged", "reduced", "resampled", "tasks"]
+__all__ = ["Chunks", "borrowed", "merged", "reduced", "resampled", "tasks"]
 
 Chunks = tuple[tuple[int, ...], ...]
+"""Blocks along each axis, as dask has them."""
 
 _BLOCK_VOXELS = 2**24
 
 
 def merged(
     chunks: Chunks,
-    steps: Sequence[int],
+    steps: Sequence[Factor],
     reaches: Sequence[Reach],
     *,
     first_axis: int = 0,
@@ -36,17 +37,18 @@ def merged(
     ----------
     chunks : tuple of tuple of int
         Blocks along each axis, as dask has them.
-    steps : sequence of int
+    steps : sequence of int or Fraction
         Window along each axis.
     reaches : sequence of Reach
-        What is needed beyond the window.
+        What a block needs beyond its ends.
     first_axis : int
         First axis along which blocks are merged; those before are left alone.
 
     Returns
     -------
     tuple of tuple of int
-        Blocks that begin at multiples of the step, no shorter than the reach.
+        Blocks no shorter than the reach, that begin at multiples of the step if it is
+        a whole number.
 
     Examples
     --------
@@ -68,9 +70,12 @@ def merged(
 
 
 def _merge(
-    blocks: tuple[int, ...], size: int, step: int, least: int
+    blocks: tuple[int, ...], size: int, step: Factor, least: int
 ) -> tuple[int, ...]:
     total = sum(blocks)
+    if not isinstance(step, int):
+        # A window may belong to two blocks, but each block has a sample of its own.
+        step, least = 1, max(least, math.ceil(step))
     borders = list(itertools.accumulate(blocks))
     if any(border % step for border in borders[:-1]):
         regular = ceil_div(max(size, least), step) * step
@@ -138,8 +143,8 @@ def _regular(extent: int, size: int) -> tuple[int, ...]:
     return (size,) * whole + ((rest,) if rest else ())
 
 
-def reduced(chunks: Chunks, steps: Sequence[int]) -> Chunks:
-    """Return the blocks of the next level.
+def reduced(chunks: Chunks, steps: Sequence[Factor]) -> Chunks:
+    """Return the blocks of the next level: a window belongs to where it begins.
 
     Examples
     --------
@@ -147,7 +152,10 @@ def reduced(chunks: Chunks, steps: Sequence[int]) -> Chunks:
     ((2, 2), (2,))
     """
     return tuple(
-        tuple(ceil_div(n, step) for n in blocks)
+        tuple(
+            ceil_div(stop, step) - ceil_div(stop - n, step)
+            for n, stop in zip(blocks, itertools.accumulate(blocks), strict=True)
+        )
         for blocks, step in zip(chunks, steps, strict=True)
     )
 
@@ -178,7 +186,7 @@ def tasks(before: Chunks, after: Chunks, reaches: Sequence[Reach]) -> int:
     after : tuple of tuple of int
         Its super-blocks.
     reaches : sequence of Reach
-        What is needed beyond the window.
+        What a block needs beyond its ends.
 
     Returns
     -------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from fractions import Fraction
 
 __all__ = ["Table", "bytes_text", "numbers_text", "table_html", "table_text", "vectors"]
 
@@ -55,7 +56,7 @@ def bytes_text(n_bytes: int) -> str:
     return f"{amount:.{digits}f} {_UNITS[exponent]}"
 
 
-def numbers_text(values: Sequence[float], separator: str = ", ") -> str:
+def numbers_text(values: Sequence[float | Fraction], separator: str = ", ") -> str:
     """Return numbers with at most six significant digits, whole ones as they are.
 
     Examples
@@ -66,12 +67,12 @@ def numbers_text(values: Sequence[float], separator: str = ", ") -> str:
     return separator.join(_number(value) for value in values)
 
 
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
+def _number(value: float | Fraction) -> str:
+    return str(value) if isinstance(value, int) else f"{float(value):.6g}"
 
 
 def vectors(
-    values: Sequence[Sequence[float] | None], separator: str = ", "
+    values: Sequence[Sequence[float | Fraction] | None], separator: str = ", "
 ) -> tuple[str, ...]:
     """Return one text for each vector, entries aligned below each other.
 

@@ -17,7 +17,7 @@ from dask_pyramid.schedule import computable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dask_pyramid.geometry import Reach
+    from dask_pyramid.geometry import Factor, Reach
     from dask_pyramid.schedule import Lane, Move
 
 __all__ = ["LEAST_KERNEL_BYTES", "UNCUT", "Tile", "boxes", "pieces"]
@@ -108,7 +108,7 @@ def pieces(
 def boxes(
     spans: Sequence[Span],
     *,
-    steps: Sequence[int],
+    steps: Sequence[Factor],
     reaches: Sequence[Reach],
     most: int,
 ) -> Iterator[tuple[Span, ...]]:
@@ -118,7 +118,7 @@ def boxes(
     ----------
     spans : sequence of Span
         Samples along each axis.
-    steps, reaches : sequence of int, of Reach
+    steps, reaches : sequence of int or Fraction, of Reach
         Of the reduction, along each axis.
     most : int
         Voxels of which a box is made at most, if it is not a single sample.
@@ -139,7 +139,7 @@ def boxes(
 
     def voxels() -> int:
         return math.prod(
-            extent * step + reach.before + reach.after
+            math.ceil(extent * step) + reach.before + reach.after
             for extent, step, reach in zip(extents, steps, reaches, strict=True)
         )
 

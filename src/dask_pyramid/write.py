@@ -17,6 +17,7 @@ from dask_pyramid.regions import check_selection, rewrite
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dask_pyramid.factors import ScaleFactors
     from dask_pyramid.methods import Method
     from dask_pyramid.store_options import StoreOptions
 
@@ -35,7 +36,7 @@ def write_pyramid(
     nodata: float | None = None,
     skip_nan: bool = False,
     mask: Any = None,
-    scale_factors: str | Sequence[int | Mapping[str, int]] = "auto",
+    scale_factors: ScaleFactors = "auto",
     axes: str | Sequence[str] | None = None,
     scale: Mapping[str, float] | Sequence[float] | None = None,
     translation: Mapping[str, float] | Sequence[float] | None = None,
@@ -94,7 +95,7 @@ def write_pyramid(
         with them. What is not under it (zero) does not count and is not written: it is
         `nodata`, NaN with `skip_nan`, or 0. A voxel of a level is under the mask if a
         voxel of its window is.
-    scale_factors : "auto" or sequence of int or dict by axis
+    scale_factors : "auto", "isotropic", dict, or sequence of number or dict by axis
         Factors from level 0, increasing: ``[2, 4, 8]``. ``"auto"`` makes voxels
         isotropic first and ends when the spatial part fits into one chunk.
     axes, scale, translation, unit, name

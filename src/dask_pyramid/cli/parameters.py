@@ -147,9 +147,10 @@ LAYOUT = (
         default="auto",
         show_default=True,
         help="Factors from level 0, increasing, one for each further level: 2,4,8, or "
-        "by axis with semicolons between levels: y=2,x=2;z=2,y=4,x=4. auto makes "
-        "voxels isotropic first and ends when a level fits into one chunk; none makes "
-        "no further level.",
+        "by axis with semicolons between levels: y=2,x=2;z=2,y=4,x=4. They need not "
+        "be whole. auto halves the finest axes first and ends when a level fits into "
+        "one chunk; isotropic has a level with exactly the same spacing on all axes, "
+        "isotropic=0.5 one with that spacing; none makes no further level.",
     ),
     click.option(
         "--chunks",

@@ -138,6 +138,8 @@ def reduce_block(
     Integers: `mean` is exact and rounds half to even. Filters accumulate axis by axis
     in float32 for data of 8 and 16 bits and in float64 above, then round half to even.
     """
+    if reduction.samplers:
+        return _resampled(block, reduction, spans, compiled=compiled, out=out)
     host = compiled and isinstance(block, np.ndarray)
     if host and has_compiled(block.dtype, reduction):
         if out is None:
@@ -154,6 +156,30 @@ def reduce_block(
         return samples
     out[...] = samples
     return out
+
+
+def _resampled(
+    block: Any,
+    reduction: Reduction,
+    spans: Sequence[Span],
+    *,
+    compiled: bool,
+    out: np.ndarray[Any, Any] | None,
+) -> Any:
+    samplings = [
+        sampler.sampling(span)
+        for sampler, span in zip(reduction.samplers, spans, strict=True)
+    ]
+    # Windows are an upper bound of what is needed.
+    cut = []
+    for held, sampling, span in zip(
+        reduction.needed(spans), samplings, spans, strict=True
+    ):
+        part = sampling.needed(span.first, span.stop)
+        cut.append(slice(part.start - held.start, part.stop - held.start))
+    return resample_block(
+        block[tuple(cut)], samplings, spans, compiled=compiled, out=out
+    )
 
 
 def _reduce_compiled(

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
+from dask_pyramid.filters import AxisFilter
 from dask_pyramid.geometry import Span
 from dask_pyramid.kernels.compiled_windows import as_line, window_volume
 from dask_pyramid.kernels.generic import mirrored
-from dask_pyramid.methods import AxisFilter, Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from dask_pyramid.methods import Reduction
 
 __all__ = [
     "filter_volume",
@@ -57,7 +59,7 @@ def in_three(
     unit = Span(first=0, stop=1, size=1)
     return (
         (_IDENTITY,) * missing + reduction.filters[-3:],
-        (1,) * missing + reduction.steps[-3:],
+        (1,) * missing + reduction.windows[-3:],
         (unit,) * missing + tuple(spans)[-3:],
     )
 

@@ -25,8 +25,9 @@ from dask_pyramid.kernels.masked import counting, own_windows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dask_pyramid.filters import AxisFilter
     from dask_pyramid.geometry import Span
-    from dask_pyramid.methods import AxisFilter, Reduction
+    from dask_pyramid.methods import Reduction
 
 __all__ = ["reduce_block"]
 

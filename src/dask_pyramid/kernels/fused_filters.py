@@ -21,7 +21,7 @@ from dask_pyramid.kernels.launching import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dask_pyramid.methods import AxisFilter
+    from dask_pyramid.filters import AxisFilter
 
 __all__ = ["filter_block"]
 

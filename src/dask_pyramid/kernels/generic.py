@@ -16,8 +16,9 @@ from dask_pyramid.device import namespace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from dask_pyramid.filters import AxisFilter
     from dask_pyramid.geometry import Span
-    from dask_pyramid.methods import AxisFilter, Reduction
+    from dask_pyramid.methods import Reduction
 
 __all__ = [
     "WINDOW_KERNELS",
@@ -42,14 +43,14 @@ def reduce_block(block: Any, reduction: Reduction, spans: Sequence[Span]) -> Any
         values = filtered(values, reduction.filters, spans, xp=xp)
         return from_accumulator(values, block.dtype, xp=xp)
     if reduction.kernel == "first":
-        index = tuple(slice(None, None, step) for step in reduction.steps)
+        index = tuple(slice(None, None, step) for step in reduction.windows)
         return xp.asarray(block[index], copy=True)
     is_bool = xp.isdtype(block.dtype, "bool")
     values = xp.astype(block, xp.uint8) if is_bool else block
     kernel = WINDOW_KERNELS[reduction.kernel]
     reduced = by_window(
         spans,
-        reduction.steps,
+        reduction.windows,
         lambda source, widths: kernel(values[source], widths, xp),
         like=values,
     )

@@ -35,7 +35,7 @@ def reduce_block(
     values = xp.astype(block, xp.uint8) if is_bool else block
     valid = counting(values, reduction.ignore, mask)
     own = valid[own_windows(reduction, spans)]
-    found = any_of_window(own, reduction.steps, spans)
+    found = any_of_window(own, reduction.windows, spans)
     if reduction.kernel == "filter":
         samples = _filtered(values, valid, reduction, spans, found=found)
         samples = generic.from_accumulator(samples, block.dtype, xp=xp)
@@ -72,7 +72,7 @@ def own_windows(reduction: Reduction, spans: Sequence[Span]) -> tuple[slice, ...
     """Return where in a block the windows lie, without what is beyond them."""
     where = []
     for span, step, reach in zip(
-        spans, reduction.steps, reduction.reaches, strict=True
+        spans, reduction.windows, reduction.reaches, strict=True
     ):
         first = step * span.first
         origin = max(0, first - reach.before)
@@ -111,7 +111,7 @@ def _windowed(
     kernel = _KERNELS[reduction.kernel]
     return generic.by_window(
         spans,
-        reduction.steps,
+        reduction.windows,
         lambda source, widths: kernel(values[source], valid[source], widths, xp),
         like=values,
     )

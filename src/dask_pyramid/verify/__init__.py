@@ -221,7 +221,7 @@ def _part(tree: Tree, group: Node, log: Log) -> Part | None:
     levels = check_arrays(tree, image, log)
     if image.axes is not None:
         check_shapes(levels, image.axes, log)
-        check_stated(levels, image.axes, log)
+        check_stated(levels, image.axes, log, ours=image.is_ours)
     same = {len(level.shape) for level in levels}
     return Part(image=image, levels=levels if len(same) < 2 else levels[:1])
 
@@ -253,7 +253,7 @@ def _check(
         check_derived(
             levels,
             part.making.derivations,
-            offset=part.making.recipe.offset,
+            offsets=part.making.recipe.offsets,
             image=part.image,
             method=part.making.recipe.name,
             log=log,

@@ -12,6 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from dask_pyramid.geometry import Factor
     from dask_pyramid.image import Region
     from dask_pyramid.verify.described import StoredLevel
 
@@ -84,7 +85,7 @@ class Effort:
 
 
 def box_shape(
-    level: StoredLevel, steps: Sequence[int], *, full: bool
+    level: StoredLevel, steps: Sequence[Factor], *, full: bool
 ) -> tuple[int, ...]:
     """Return the extent of a box: a chunk, cut or (to read all) joined to a budget.
 
@@ -92,12 +93,14 @@ def box_shape(
     ----------
     level : StoredLevel
         The level.
-    steps : sequence of int
+    steps : sequence of int or Fraction
         Voxels of the level below along each axis that a voxel is made from.
     full : bool
         Whether all boxes will be read, so that larger ones pay.
     """
-    budget = (_FULL_VOXELS if full else _SAMPLED_VOXELS) // max(math.prod(steps), 1)
+    budget = (_FULL_VOXELS if full else _SAMPLED_VOXELS) // max(
+        math.ceil(math.prod(steps)), 1
+    )
     box = [min(c, n) for c, n in zip(level.chunks, level.shape, strict=True)]
     while math.prod(box) > max(budget, 1):
         axis = box.index(max(box))

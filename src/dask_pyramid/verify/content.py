@@ -14,6 +14,7 @@ import numpy as np
 from dask_pyramid.verify.doubt import guessed_mask, mixed
 
 if TYPE_CHECKING:
+    from dask_pyramid.geometry import Factor
     from dask_pyramid.image import Region
     from dask_pyramid.masks import Mask
     from dask_pyramid.sources.zarr_arrays import ZarrReader
@@ -30,7 +31,7 @@ class Way:
     """Place of the level that it was made from."""
     reader: ZarrReader
     """Reads that level."""
-    steps: tuple[int, ...]
+    steps: tuple[Factor, ...]
     """Window along each axis."""
     recipe: Recipe
     """The kernel."""
@@ -91,7 +92,7 @@ class Way:
         return mixed(
             self._counting(read_box(self.reader, wanted), wanted),
             region,
-            steps=self.steps,
+            steps=tuple(map(int, self.steps)),
             reaches=self.recipe.reduction(self.steps).reaches,
             shape=shape,
         )

@@ -12,6 +12,7 @@ from dask_pyramid.tables import numbers_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dask_pyramid.geometry import Factor
     from dask_pyramid.verify.described import Axis, Described, StoredLevel
     from dask_pyramid.verify.findings import Log
 
@@ -36,7 +37,7 @@ class Derivation:
 
     parent: int
     """Place of the other level among those that could be opened."""
-    steps: tuple[int, ...]
+    steps: tuple[Factor, ...]
     """Window along each axis, in voxels of the parent."""
 
 
@@ -73,11 +74,15 @@ def check_shapes(levels: Sequence[StoredLevel], axes: Sequence[Axis], log: Log) 
                 )
 
 
-def check_stated(levels: Sequence[StoredLevel], axes: Sequence[Axis], log: Log) -> None:
+def check_stated(
+    levels: Sequence[StoredLevel], axes: Sequence[Axis], log: Log, *, ours: bool
+) -> None:
     """Check scale and translation against the shapes, whatever the method.
 
     A level with factor f covers the one before it to less than one voxel of its own,
-    and its first sample lies within the window of the first f voxels.
+    and its first sample lies within the window of the first f voxels. Factors that are
+    no whole numbers are doubtful but in images that are `ours`: those say what the
+    factors are, and `check_derived` holds them to it.
     """
     for finer, coarser in itertools.pairwise(levels):
         if not (finer.scale and coarser.scale):
@@ -96,8 +101,10 @@ def check_stated(levels: Sequence[StoredLevel], axes: Sequence[Axis], log: Log) 
                     f"{m} of {_text([coarser.scale[i]])}",
                     level=coarser.path,
                 )
-            elif abs(ratio - round(ratio)) > _TOLERANCE and not math.isclose(
-                ratio, n / m, rel_tol=1e-4
+            elif not (
+                ours
+                or abs(ratio - round(ratio)) <= _TOLERANCE
+                or math.isclose(ratio, n / m, rel_tol=1e-4)
             ):
                 log.add(
                     "scale-doubtful",
@@ -163,7 +170,7 @@ def check_derived(
     levels: Sequence[StoredLevel],
     derivations: dict[int, Derivation],
     *,
-    offset: Callable[[int], float],
+    offsets: Callable[[Sequence[Factor]], tuple[float, ...]],
     image: Described,
     method: str,
     log: Log,
@@ -176,8 +183,8 @@ def check_derived(
         The levels.
     derivations : dict
         How each was made; others are left out.
-    offset : callable
-        Where a sample of a window of so many voxels sits, from its first voxel.
+    offsets : callable
+        Where samples of windows of so many voxels sit, from their first voxels.
     image : Described
         The image, for the names of axes.
     method : str
@@ -189,21 +196,23 @@ def check_derived(
         level, parent = levels[number], levels[derivation.parent]
         if not (level.scale and parent.scale and image.axes):
             continue
-        for i, (axis, step) in enumerate(
-            zip(image.axes, derivation.steps, strict=True)
+        steps = derivation.steps
+        for i, (axis, step, offset) in enumerate(
+            zip(image.axes, steps, offsets(steps), strict=True)
         ):
             spacing = parent.scale[i]
-            scale = spacing * step
+            scale = float(spacing * step)
             if not math.isclose(level.scale[i], scale, rel_tol=1e-6):
                 log.add(
                     "scale-wrong",
                     f"axis {axis.name}: {_text([level.scale[i]])} should be "
-                    f"{_text([scale])}, {step} times {parent.path!r} ({method})",
+                    f"{_text([scale])}, {_text([step])} times {parent.path!r} "
+                    f"({method})",
                     level=level.path,
                 )
             if not (level.translation and parent.translation):
                 continue
-            place = parent.translation[i] + spacing * offset(step)
+            place = parent.translation[i] + spacing * offset
             if abs(level.translation[i] - place) > _TOLERANCE * spacing:
                 log.add(
                     "translation-wrong",
@@ -213,5 +222,5 @@ def check_derived(
                 )
 
 
-def _text(numbers: Sequence[float]) -> str:
+def _text(numbers: Sequence[float | Factor]) -> str:
     return numbers_text([float(n) for n in numbers])

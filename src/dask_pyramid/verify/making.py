@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.factors import restored
 from dask_pyramid.geometry import reduced_shape
-from dask_pyramid.levels import parent_of
+from dask_pyramid.levels import parent_of, steps_between
 from dask_pyramid.methods import METHODS
 from dask_pyramid.nodata import Nodata
 from dask_pyramid.verify.boxes import Effort, box_region, box_shape, chosen_boxes
@@ -21,6 +22,7 @@ from dask_pyramid.verify.recipes import RECIPES, Recipe, hinted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dask_pyramid.geometry import Factor
     from dask_pyramid.masks import Mask
     from dask_pyramid.sources.zarr_arrays import ZarrReader
     from dask_pyramid.verify.content import Explained
@@ -44,7 +46,7 @@ class Making:
     """For each level that was derived, by its place: from which, by which steps."""
     stated: bool
     """Whether the maker says so, and it is this package."""
-    factors: tuple[tuple[int, ...], ...] = ()
+    factors: tuple[tuple[Factor, ...], ...] = ()
     """Voxels of level 0 for each voxel of the levels, if the maker says so."""
     mask: Mask | None = None
     """The mask, if there was one and it is at hand."""
@@ -60,7 +62,9 @@ class Making:
             steps=derivation.steps,
             recipe=self.recipe,
             mask=self.mask,
-            factors=self.factors[derivation.parent] if self.factors else (),
+            factors=tuple(map(int, self.factors[derivation.parent]))
+            if self.factors
+            else (),
         )
 
 
@@ -103,26 +107,31 @@ def stated(image: Described, levels: Sequence[StoredLevel], log: Log) -> Making 
             return None
         parent = parent_of(factors, k, chain=method.chain)
         if parent is not None:
-            pairs = zip(factors[k], factors[parent], strict=True)
-            steps = tuple(f // p for f, p in pairs)
+            steps = steps_between(factors[k], factors[parent])
             derivations[k] = Derivation(parent=parent, steps=steps)
     try:
-        nodata = _nodata(image, levels[0])
+        recipe = Recipe(
+            name=method.name,
+            method=method,
+            sigma=_sigma(sigma, factors[0]),
+            nodata=_nodata(image, levels[0]),
+        )
+        _check_steps(recipe, derivations)
     except ValueError as error:
         log.add("record-wrong", str(error), level=image.path)
         return None
-    recipe = Recipe(
-        name=method.name,
-        method=method,
-        sigma=_sigma(sigma, factors[0]),
-        nodata=nodata,
-    )
     return Making(
         recipe=recipe, derivations=derivations, stated=True, factors=tuple(factors)
     )
 
 
-def _sigma(sigma: Any, one: Sequence[int]) -> tuple[float | None, ...] | None:
+def _check_steps(recipe: Recipe, derivations: Mapping[int, Derivation]) -> None:
+    """Refuse steps that the method cannot take, as it does itself."""
+    for derivation in derivations.values():
+        recipe.reduction(derivation.steps)
+
+
+def _sigma(sigma: Any, one: Sequence[Factor]) -> tuple[float | None, ...] | None:
     if not isinstance(sigma, list | tuple) or len(sigma) != len(one):
         return None
     known = all(
@@ -147,11 +156,11 @@ def _nodata(image: Described, level: StoredLevel) -> Nodata | None:
     return found
 
 
-def _factors(image: Described) -> list[tuple[int, ...]] | None:
+def _factors(image: Described) -> list[tuple[Factor, ...]] | None:
     """Return the factors of all levels, from the record or the arguments noted."""
     assert image.axes is not None  # by `stated`
     ndim = len(image.axes)
-    found: list[tuple[int, ...]]
+    found: list[tuple[Factor, ...]]
     if image.record is not None:
         found = [record.factors for record in image.record.levels]
     else:
@@ -162,13 +171,12 @@ def _factors(image: Described) -> list[tuple[int, ...]] | None:
         for entry in entries:
             if not isinstance(entry, Mapping):
                 return None
-            found.append(tuple(entry.get(axis.name, 1) for axis in image.axes))
-    whole = all(
-        len(factors) == ndim
-        and all(isinstance(f, int) and 1 <= f <= 2**15 for f in factors)
-        for factors in found
-    )
-    return found if whole else None
+            try:
+                found.append(restored(entry.get(axis.name, 1) for axis in image.axes))
+            except ValueError:
+                return None
+    known = all(len(factors) == ndim and max(factors) <= 2**15 for factors in found)
+    return found if known else None
 
 
 def ways_of(

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.tables import numbers_text
 from dask_pyramid.verify.findings import Checked
 
 if TYPE_CHECKING:
@@ -95,6 +96,6 @@ class Part:
             return "full resolution" if not number else ""
         derivation = self.making.derivations[number]
         parent = self.levels[derivation.parent].path
-        steps = " x ".join(map(str, derivation.steps))
+        steps = numbers_text(derivation.steps, " x ")
         how = "stated" if self.making.stated else "found"
         return f"{self.making.recipe.name} of {parent} by {steps} ({how})"

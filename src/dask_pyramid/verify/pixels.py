@@ -103,7 +103,7 @@ def _boxes(
         return 0, iter(())
     boxes = effort.boxes(total)
     if way is not None:
-        voxels = boxes * math.prod(box) * math.prod(way.steps)
+        voxels = boxes * math.prod(box) * math.ceil(math.prod(way.steps))
         way = replace(way, compiled=pays_to_compile(voxels))
     also = [] if effort.full else list(_suspects(part, number, box))
     chosen = chosen_boxes(level, box, effort, seed=seed, also=also)

@@ -15,6 +15,7 @@ from dask_pyramid.methods import METHODS, Method
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dask_pyramid.geometry import Factor
     from dask_pyramid.image import Region
     from dask_pyramid.methods import Reduction
     from dask_pyramid.nodata import Nodata
@@ -39,12 +40,14 @@ class Recipe:
     variant: Variant = ""
     """How it differs from the method."""
 
-    def offset(self, step: int) -> float:
+    def offsets(self, steps: Sequence[Factor]) -> tuple[float, ...]:
         """Return where a sample sits, in voxels from the first of its window."""
-        return step // 2 if self.variant == "middle" else self.method.offset(step)
+        if self.variant == "middle":
+            return tuple(float(step // 2) for step in steps)
+        return self.method.offsets(steps)
 
     def region(
-        self, region: Region, steps: Sequence[int], shape: Sequence[int]
+        self, region: Region, steps: Sequence[Factor], shape: Sequence[int]
     ) -> Region:
         """Return what is needed of the level below, which has `shape`."""
         reaches = self.reduction(steps).reaches
@@ -55,10 +58,10 @@ class Recipe:
             for r, step, reach, n in zip(region, steps, reaches, shape, strict=True)
         )
 
-    def voxels(self, steps: Sequence[int]) -> int:
+    def voxels(self, steps: Sequence[Factor]) -> int:
         """Return how many voxels one sample is made of."""
         return math.prod(
-            step + reach.before + reach.after
+            math.ceil(step) + reach.before + reach.after
             for step, reach in zip(steps, self.reduction(steps).reaches, strict=True)
         )
 
@@ -67,7 +70,7 @@ class Recipe:
         block: Any,
         region: Region,
         *,
-        steps: Sequence[int],
+        steps: Sequence[Factor],
         shape: Sequence[int],
         mask: Any = None,
         compiled: bool = False,
@@ -100,7 +103,7 @@ class Recipe:
         plain = nodata is not None and nodata.value is None and not nodata.nan
         return plain and self.masked
 
-    def reduction(self, steps: Sequence[int]) -> Reduction:
+    def reduction(self, steps: Sequence[Factor]) -> Reduction:
         """Return the reduction by `steps`."""
         names = [str(i) for i in range(len(steps))]
         return self.method.reduction(
@@ -108,8 +111,8 @@ class Recipe:
         )
 
 
-def _middle(block: Any, region: Region, steps: Sequence[int]) -> Any:
-    for axis, (part, step) in enumerate(zip(region, steps, strict=True)):
+def _middle(block: Any, region: Region, steps: Sequence[Factor]) -> Any:
+    for axis, (part, step) in enumerate(zip(region, map(int, steps), strict=True)):
         at = np.arange(part.stop - part.start) * step + step // 2
         block = np.take(block, np.minimum(at, block.shape[axis] - 1), axis=axis)
     return block
@@ -122,10 +125,10 @@ _ROUNDINGS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _mean(block: Any, steps: Sequence[int], variant: str) -> Any:
+def _mean(block: Any, steps: Sequence[Factor], variant: str) -> Any:
     """Return local means whose rounding or border is another than ours."""
     total = block.astype(np.float64)
-    for axis, step in enumerate(steps):
+    for axis, step in enumerate(map(int, steps)):
         starts = np.arange(0, block.shape[axis], step)
         total = np.add.reduceat(total, starts, axis=axis)
         if variant != "zero-padded":

@@ -166,12 +166,15 @@ class StopError(Exception):
     """An interruption of a test's own."""
 
 
+@pytest.mark.parametrize("masked", [False, True])
 def test_a_region_that_is_stopped_goes_on_to_the_same_bytes(
-    tmp_path, place, monkeypatch
+    tmp_path, monkeypatch, masked
 ):
     monkeypatch.setattr("dask_pyramid.cost._UNIT_VOXELS", 2**9)
-    source = changed(volume())
-    dp.write_pyramid(source, tmp_path / "fresh", **SMALL)
+    source, place = changed(volume()), tmp_path / "a"
+    options = {**SMALL, "mask": volume() % 3 if masked else None}
+    dp.write_pyramid(volume(), place, **options)
+    dp.write_pyramid(source, tmp_path / "fresh", **options)
     real, count = units.run_unit, [0]
 
     def run(job, unit, *more):
@@ -183,13 +186,13 @@ def test_a_region_that_is_stopped_goes_on_to_the_same_bytes(
     with monkeypatch.context() as patch:
         patch.setattr("dask_pyramid.runner.tasks.run_unit", run)
         with pytest.raises(StopError):
-            dp.write_pyramid(source, place, region=REGION, workers=1, **SMALL)
+            dp.write_pyramid(source, place, region=REGION, workers=1, **options)
     with pytest.raises(ValueError, match="was interrupted; run that again"):
-        dp.write_pyramid(source, place, mode="a", **SMALL)
+        dp.write_pyramid(source, place, mode="a", **options)
     with pytest.raises(ValueError, match="must wait for the write_pyramid of region"):
         dp.update_pyramid(place, REGION)
     other = dict.fromkeys("zyx", (0, 1))
-    dp.write_pyramid(source, place, region=other, **SMALL)
+    dp.write_pyramid(source, place, region=other, **options)
     assert content(place) == content(tmp_path / "fresh")
 
 
@@ -236,6 +239,8 @@ def test_what_selects_no_part_of_the_same_pyramid_is_refused(tmp_path, place):
     refused("differs: .*method", region=REGION, method="mean")
     refused("differs", region=REGION, image=volume((20, 17, 25)))
     refused("and none outside", region={"z": (3, 21)})
+    refused("a slice or", region={"z": (0.5, 2)})
+    refused("units must be a sequence", units=0)
     assert stamps(place) == before
     assert not (tmp_path / "new").exists()
 

@@ -183,7 +183,8 @@ def final_attributes(
     attributes.pop(KEY, None)
     if record is not None and None not in tallies:
         if growth.journal.verb == "write_pyramid":
-            record = replace(record, source=public_source(growth.image))
+            mask = None if growth.mask is None else public_source(growth.mask.image)
+            record = replace(record, source=public_source(growth.image), mask=mask)
         attributes[KEY] = _provenance(record, plan, tallies).to_json()
     return attributes
 

@@ -71,10 +71,7 @@ def plan_pyramid(
     skip_nan : bool
         Whether NaN does not count; by default a NaN makes NaN of all that it reaches.
     mask : path, URL, array or Image, optional
-        What `open_image` takes, of the spatial extents of level 0, without t and c or
-        with them. What is not under it (zero) does not count and is not written: it is
-        `nodata`, NaN with `skip_nan`, or 0. A voxel of a level is under the mask if a
-        voxel of its window is.
+        As for `write_pyramid`: of the spatial extents of level 0, or of another level.
     scale_factors : "auto", "isotropic", dict, or sequence of number or dict by axis
         Factors from level 0, increasing. ``"auto"`` halves the axes whose spacing is at
         most sqrt(2) times the finest, until the spatial part fits into one chunk.
@@ -120,7 +117,10 @@ def plan_pyramid(
     there is none it is made from the level before it, and its voxels are resampled at
     their centres: ``"gaussian"``, ``"gaussian-stride"`` and ``"mean"`` by a Gaussian of
     ``(step - 1) / 2`` voxels and linear interpolation, ``"mode"`` and ``"nearest"`` as
-    the nearest voxel; other methods refuse. Extents round up as for all levels.
+    the nearest voxel; other methods refuse. Where not all voxels count these are a
+    normalised convolution, or the nearest voxel if that counts; else the mean of those
+    that count in the window (each voxel that it touches), or the first of them. Extents
+    round up as for all levels.
 
     Examples
     --------

@@ -130,9 +130,9 @@ def fake_cupy(compile_kernel):
     module.empty, module.ones = _made_by(np.empty), _made_by(np.ones)
     module.arange = lambda *bounds, dtype: np.arange(*bounds, dtype=dtype).view(ndarray)
     module.RawKernel = lambda source, name, options: compile_kernel(source, name)
-    for name in "ascontiguousarray astype clip concat full_like ones_like".split():
+    for name in "any ascontiguousarray astype clip concat full_like ones_like".split():
         setattr(module, name, _wrapped(getattr(np, name)))
-    for name in "reshape round sort stack take where zeros_like".split():
+    for name in "repeat reshape round sort stack take where zeros_like".split():
         setattr(module, name, _wrapped(getattr(np, name)))
     for name in "isdtype iinfo finfo uint8 uint32 int32 int64 float32 float64".split():
         setattr(module, name, getattr(np, name))

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["any_of_window", "counting", "own_windows", "reduce_block", "resampled"]
 
 
+# Less weight than this may come of the rounding of positions alone.
+_LEAST_WEIGHT = 1e-6
+
+
 def reduce_block(
     block: Any, reduction: Reduction, spans: Sequence[Span], *, mask: Any = None
 ) -> Any:
@@ -148,8 +152,8 @@ def resampled(
 
     Notes
     -----
-    A normalised convolution, or the nearest voxel if that counts. Where none that has a
-    weight counts, it is the mean of those of the window that do, or the first of them.
+    A normalised convolution, or the nearest voxel if that counts. Where none counts
+    that has a weight, it is the mean of those of the window that do, or the first.
     """
     assert reduction.ignore is not None  # or all voxels would count
     xp = namespace(block)
@@ -158,23 +162,29 @@ def resampled(
     valid = counting(values, reduction.ignore, mask)
     own = own_windows(reduction, spans)
     found = any_of_window(valid[own], reduction.steps, spans)
+    fill = bool(reduction.ignore.fill) if is_bool else reduction.ignore.fill
+    empty = xp.full_like(xp.astype(found, block.dtype), fill)
+    if not xp.any(found):
+        return empty
     windows = reduction.steps, spans
     if reduction.samplers[0].between == "nearest":
-        first = _first_touched(values[own], valid[own], *windows)
-        samples = xp.where(resample(valid), resample(values), first)
+        samples, near = resample(values), resample(valid)
+        if xp.any(found & ~near):
+            first = _first_touched(values[own], valid[own], *windows)
+            samples = xp.where(near, samples, first)
         samples = xp.astype(samples, block.dtype)
     else:
         real = xp.astype(values, generic.accumulator(values.dtype, xp))
         real = xp.where(valid, real, xp.zeros_like(real))
         weights = xp.astype(valid, real.dtype)
-        weight = resample(weights)
-        near = weight > 0
-        total = xp.where(near, resample(real), _sum_touched(real[own], *windows))
-        weight = xp.where(near, weight, _sum_touched(weights[own], *windows))
+        total, weight = resample(real), resample(weights)
+        near = weight > _LEAST_WEIGHT
+        if xp.any(found & ~near):
+            total = xp.where(near, total, _sum_touched(real[own], *windows))
+            weight = xp.where(near, weight, _sum_touched(weights[own], *windows))
         samples = total / xp.where(found, weight, xp.ones_like(weight))
         samples = generic.from_accumulator(samples, block.dtype, xp=xp)
-    fill = bool(reduction.ignore.fill) if is_bool else reduction.ignore.fill
-    return xp.where(found, samples, xp.full_like(samples, fill))
+    return xp.where(found, samples, empty)
 
 
 def _sum_touched(values: Any, steps: Sequence[Factor], spans: Sequence[Span]) -> Any:

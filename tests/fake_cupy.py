@@ -1,13 +1,55 @@
 """CuPy without a GPU: NumPy arrays that offer no more than CuPy's, kernels by g++.
 
 What CuPy 14 refuses is refused here: functions that are given NumPy's arrays, `device=`
-of functions that make arrays, and the array's own `__array_namespace__`.
+of functions that make arrays, and the array's own `__array_namespace__`. What is held
+is counted, as by CuPy's pools: whole arrays, until nobody has a view of them.
 """
 
+import threading
 import types
+import weakref
 from contextlib import nullcontext
 
 import numpy as np
+
+
+class Memory:
+    """How much all arrays take; beyond a limit there is no more."""
+
+    def __init__(self):
+        self.held = self.peak = self.refused = 0
+        self.limit = float("inf")
+        self._known = set()
+        self._lock = threading.Lock()
+
+    def count(self, array):
+        """Count the array that owns the memory of a new one, if it is new, too."""
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        with self._lock:
+            if id(array) in self._known:
+                return
+            if self.held + array.nbytes > self.limit:
+                self.refused += 1
+                raise MemoryError("out of fake memory")
+            self._known.add(id(array))
+            self.held += array.nbytes
+            self.peak = max(self.peak, self.held)
+            weakref.finalize(array, self._drop, id(array), array.nbytes)
+
+    def _drop(self, name, n_bytes):
+        with self._lock:
+            self._known.discard(name)
+            self.held -= n_bytes
+
+
+memory = Memory()
+
+
+def _counted(array):
+    result = array.view(ndarray)
+    memory.count(result)
+    return result
 
 
 class ndarray(np.ndarray):  # noqa: N801  # CuPy's name
@@ -49,11 +91,11 @@ def _on_host(value):
 
 
 def _on_device(value):
-    return value.view(ndarray) if isinstance(value, np.ndarray) else np.asarray(value)
+    return _counted(np.asarray(value))
 
 
 def asarray(values, dtype=None, order=None):
-    return np.array(values, dtype=dtype, copy=True, order=order or "C").view(ndarray)
+    return _counted(np.array(values, dtype=dtype, copy=True, order=order or "C"))
 
 
 def asnumpy(array):
@@ -62,7 +104,7 @@ def asnumpy(array):
 
 def _made_by(function):
     def make(shape, dtype=float, order="C"):
-        return function(shape, dtype, order=order).view(ndarray)
+        return _counted(function(shape, dtype, order=order))
 
     return make
 
@@ -70,7 +112,7 @@ def _made_by(function):
 def _wrapped(function):
     def call(*arguments, **options):
         result = function(*map(_on_host, arguments), **options)
-        return result.view(ndarray) if isinstance(result, np.ndarray) else result
+        return _counted(result) if isinstance(result, np.ndarray) else result
 
     return call
 
@@ -122,13 +164,15 @@ def _fake_cuda():
 
 def fake_cupy(compile_kernel):
     """Return the module; `compile_kernel(source, name)` makes its kernels."""
+    global memory  # arrays of one module count together
     module = types.ModuleType("cupy")
+    module.memory = memory = Memory()
     module.ndarray = ndarray
     module.asarray = module.array = asarray
     module.asnumpy = asnumpy
     module.cuda = _fake_cuda()
     module.empty, module.ones = _made_by(np.empty), _made_by(np.ones)
-    module.arange = lambda *bounds, dtype: np.arange(*bounds, dtype=dtype).view(ndarray)
+    module.arange = lambda *bounds, dtype: _counted(np.arange(*bounds, dtype=dtype))
     module.RawKernel = lambda source, name, options: compile_kernel(source, name)
     for name in "ascontiguousarray astype clip concat full_like ones_like".split():
         setattr(module, name, _wrapped(getattr(np, name)))

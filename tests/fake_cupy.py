@@ -5,6 +5,7 @@ of functions that make arrays, and the array's own `__array_namespace__`. What i
 is counted, as by CuPy's pools: whole arrays, until nobody has a view of them.
 """
 
+import ctypes
 import threading
 import types
 import weakref
@@ -68,6 +69,10 @@ class ndarray(np.ndarray):  # noqa: N801  # CuPy's name
 
     def __array_function__(self, function, kinds, arguments, options):
         raise TypeError("NumPy's functions are not CuPy's")
+
+    @property
+    def data(self):
+        return types.SimpleNamespace(ptr=self.ctypes.data)
 
     def set(self, values, stream=None):
         self.view(np.ndarray)[...] = values
@@ -133,6 +138,8 @@ class _Pool:
 class _Stream(nullcontext):
     """A stream whose work is done when it is given."""
 
+    ptr = 0
+
     def __init__(self, *, non_blocking=False):
         super().__init__(self)
 
@@ -140,21 +147,47 @@ class _Stream(nullcontext):
         pass
 
 
+class _Event:
+    """A point in time; what is between two of them took a moment."""
+
+    def record(self):
+        pass
+
+    def synchronize(self):
+        pass
+
+
+class _Pinned(bytearray):
+    """Memory of the host with an address."""
+
+    @property
+    def ptr(self):
+        return ctypes.addressof(ctypes.c_char.from_buffer(self))
+
+
 def _fake_cuda():
     """Return the part of CuPy that deals with devices: there is one."""
-    properties = {"uuid": bytes(16), "totalGlobalMem": 2**32}
+    properties = {"name": b"none", "uuid": bytes(16), "totalGlobalMem": 2**32}
     runtime = types.SimpleNamespace(
         CUDARuntimeError=RuntimeError,
         getDeviceCount=lambda: 1,
         getDeviceProperties=lambda number: properties,
         deviceGetPCIBusId=lambda number: "0000:01:00.0",
-        memGetInfo=lambda: (2**31, 2**32),
+        memGetInfo=lambda: (2**32 - memory.held, 2**32),
+        memcpyAsync=lambda to, of, n_bytes, kind, stream: ctypes.memmove(
+            to, of, n_bytes
+        ),
+        memcpyHostToDevice=1,
+        memcpyDeviceToHost=2,
     )
     return types.SimpleNamespace(
         Device=lambda number: nullcontext(nullcontext()),
+        Event=_Event,
         MemoryPool=_Pool,
         PinnedMemoryPool=_Pool,
         Stream=_Stream,
+        alloc_pinned_memory=_Pinned,
+        get_elapsed_time=lambda begin, end: 1e-3,
         get_current_stream=_Stream,
         memory=types.SimpleNamespace(OutOfMemoryError=MemoryError),
         runtime=runtime,
@@ -170,13 +203,16 @@ def fake_cupy(compile_kernel):
     module.ndarray = ndarray
     module.asarray = module.array = asarray
     module.asnumpy = asnumpy
+    module.__version__ = "0"
+    module.copyto = lambda to, of: to.set(of.get())
+    module.get_default_memory_pool = _Pool
     module.cuda = _fake_cuda()
     module.empty, module.ones = _made_by(np.empty), _made_by(np.ones)
     module.arange = lambda *bounds, dtype: _counted(np.arange(*bounds, dtype=dtype))
     module.RawKernel = lambda source, name, options: compile_kernel(source, name)
-    for name in "ascontiguousarray astype clip concat full_like ones_like".split():
+    for name in "ascontiguousarray astype clip concat empty_like full_like".split():
         setattr(module, name, _wrapped(getattr(np, name)))
-    for name in "reshape round sort stack take where zeros_like".split():
+    for name in "ones_like reshape round sort stack take where zeros_like".split():
         setattr(module, name, _wrapped(getattr(np, name)))
     for name in "concatenate tensordot einsum".split():  # dask asks for them
         setattr(module, name, _wrapped(getattr(np, name)))

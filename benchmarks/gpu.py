@@ -69,6 +69,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=min(12, cores))
     parser.add_argument("--shape", type=int, nargs=3, default=[1024, 1024, 1024])
     parser.add_argument("--large", type=int, nargs=3, default=[1300, 1301, 1303])
+    dtypes = ["uint16", "uint8", "float32"]
+    parser.add_argument("--dtypes", nargs="+", default=dtypes, help="of kernels")
     parser.add_argument("--limits", type=float, nargs="+", default=[1, 4, 16])
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=FOLDER)
@@ -137,8 +139,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 stem = options.results / f"{date}-gpu"
                 stem.with_suffix(".txt").write_text(told.text)
                 stem.with_suffix(".json").write_text(json.dumps(figures, indent=1))
+    return concluded(parts)
+
+
+def concluded(parts: dict[str, Any]) -> int:
+    """Say which parts are not as they should be; 1 if there are any."""
     bad = [part for part, found in parts.items() if {"failed", "wrong"} & set(found)]
-    print("all is as it should be" if not bad else f"NOT as they should be: {bad}")
+    out = [part for part, found in parts.items() if "left out" in found]
+    print(
+        f"left out: {', '.join(out) or 'nothing'}; wrong: {', '.join(bad) or 'nothing'}"
+    )
     return int(bool(bad))
 
 

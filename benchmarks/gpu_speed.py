@@ -88,7 +88,7 @@ def kernels(options: argparse.Namespace) -> dict[str, Any]:
 
     shape, figures = tuple(options.shape), {}
     values = np.random.default_rng(0).integers(0, 250, shape, "uint8")
-    for dtype in ("uint16", "uint8", "float32"):
+    for dtype in options.dtypes:
         block = cupy.asarray(values).astype(dtype)
         other = cupy.empty_like(block)
         took = seconds(lambda a=other, b=block: cupy.copyto(a, b), options.repeat)

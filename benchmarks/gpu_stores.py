@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 SIGMA = 8
 GIB = 2**30
+# What is written from store to store.
+KINDS: dict[str, dict[str, Any]] = {
+    "gaussian": {"method": "gaussian"},
+    "mean": {"method": "mean"},
+    "mode": {"method": "mode"},
+    "gaussian, sigma 4": {"method": "gaussian", "sigma": 4},
+}
 # Whole runs are long: as many as this count, after one that does not.
 RUNS = 2
 
@@ -51,9 +58,7 @@ def stores(options: argparse.Namespace) -> dict[str, Any]:
     from dask_pyramid import plan_pyramid
 
     source, figures = volume(options), {}
-    kinds = {m: {"method": m} for m in ("gaussian", "mean", "mode")}
-    kinds["gaussian, sigma 4"] = {"method": "gaussian", "sigma": 4}
-    for name, how in kinds.items():
+    for name, how in KINDS.items():
         times = {}
         for device in ("cpu", "gpu"):
             runs = [

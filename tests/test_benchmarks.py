@@ -55,14 +55,16 @@ def gpu(like_cupy, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupyx.scipy", others)
     monkeypatch.setattr(gpu_stores, "SIGMA", 1)
     monkeypatch.setattr(gpu_stores, "RUNS", 1)
+    monkeypatch.setattr(gpu_stores, "KINDS", {"mean": {"method": "mean"}})
     return gpu
 
 
-def run_of(gpu, tmp_path, *arguments):
+def run_of(gpu, tmp_path, *parts, minutes=9):
     """Run the script on tiny arrays; return its result and the figures."""
-    given = "--shape 16 12 20 --large 5 6 35 --limits 0.01 --repeat 1 --processes 1"
-    given += f" --cases 20 --folder {tmp_path}/of --results {tmp_path}/results"
-    result = gpu.main([*given.split(), *arguments])
+    given = "--shape 16 12 20 --large 5 6 35 --limits 0.01 --repeat 1 --processes 1 "
+    given += f"--dtypes uint16 --cases 9 --minutes {minutes} --folder {tmp_path}/of "
+    given += f"--results {tmp_path}/results --parts {' '.join(parts or gpu.PARTS)}"
+    result = gpu.main(given.split())
     (figures,) = (tmp_path / "results").glob("*.json")
     return result, json.loads(figures.read_text())["parts"]
 
@@ -75,7 +77,7 @@ def let_pytest_say(run, monkeypatch):
 
 
 def test_all_parts_of_a_gpu_run_and_leave_text_and_figures(
-    gpu, tmp_path, monkeypatch, capsys
+    gpu, like_cupy, tmp_path, monkeypatch, capsys
 ):
     def pytest_said(command, **_):
         assert command[1:3] == ["-m", "pytest"]
@@ -83,12 +85,12 @@ def test_all_parts_of_a_gpu_run_and_leave_text_and_figures(
         return subprocess.CompletedProcess(command, 0, "3 passed, 1 skipped\n", "")
 
     let_pytest_say(pytest_said, monkeypatch)
-    result, parts = run_of(gpu, tmp_path)
+    # Kernels that do nothing take no time to build.
+    monkeypatch.setattr(like_cupy, "RawKernel", lambda *_, **__: lambda *_: None)
+    _, parts = run_of(gpu, tmp_path)
     assert list(parts) == list(gpu.PARTS)
     assert not [p for p, found in parts.items() if {"failed", "left out"} & set(found)]
-    assert result == 0
-    assert parts["parity"]["cases"] == 20
-    assert parts["parity"]["fused"] > 5
+    assert [p for p, found in parts.items() if "wrong" in found] == ["parity", "large"]
     assert {"mean", "gaussian", "cupyx gaussian_filter, every 2nd"} <= set(
         parts["kernels"]["uint16"]
     )
@@ -98,7 +100,16 @@ def test_all_parts_of_a_gpu_run_and_leave_text_and_figures(
     for found in parts["memory"].values():
         assert found["planned"] <= 0.01
     (text,) = (tmp_path / "results").glob("*.txt")
-    assert text.read_text() in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert text.read_text() in printed
+    assert printed.endswith("left out: nothing; wrong: parity, large\n")
+
+
+def test_bytes_of_a_gpu_are_compared_with_those_of_the_cpu(gpu, tmp_path):
+    result, parts = run_of(gpu, tmp_path, "parity", "large")
+    assert result == 0
+    assert (parts["parity"]["cases"], parts["large"]["voxels"]) == (9, 5 * 6 * 35)
+    assert parts["parity"]["fused"] > 1
 
 
 def test_what_differs_on_a_gpu_is_told(gpu, like_cupy, tmp_path, monkeypatch):
@@ -113,7 +124,7 @@ def test_what_differs_on_a_gpu_is_told(gpu, like_cupy, tmp_path, monkeypatch):
         return samples
 
     monkeypatch.setattr(gpu_parity, "reduce_block", spoilt)
-    result, parts = run_of(gpu, tmp_path, "--parts", "parity", "large")
+    result, parts = run_of(gpu, tmp_path, "parity", "large")
     assert result == 1
     assert "off by" in parts["parity"]["wrong"][0]
     assert parts["large"]["wrong"]
@@ -134,7 +145,7 @@ def test_tests_that_do_not_pass_on_a_gpu_are_told(
         return subprocess.CompletedProcess(command, returned, said, "")
 
     let_pytest_say(pytest_said, monkeypatch)
-    result, parts = run_of(gpu, tmp_path, "--parts", "tests")
+    result, parts = run_of(gpu, tmp_path, "tests")
     assert told in parts["tests"]
     assert result == (told == "wrong")
 
@@ -144,11 +155,11 @@ def test_a_part_that_fails_or_has_no_time_leaves_the_others(gpu, tmp_path, monke
         raise RuntimeError("the card is hot")
 
     monkeypatch.setitem(gpu.PARTS, "kernels", failing)
-    result, parts = run_of(gpu, tmp_path, "--parts", "kernels", "large")
+    result, parts = run_of(gpu, tmp_path, "kernels", "large")
     assert result == 1
     assert "the card is hot" in parts["kernels"]["failed"]
     assert parts["large"]["voxels"] == 5 * 6 * 35
-    result, parts = run_of(gpu, tmp_path, "--parts", "large", "--minutes", "0.1")
+    result, parts = run_of(gpu, tmp_path, "large", minutes=0.1)
     assert (result, list(parts["large"])) == (0, ["left out"])
 
 

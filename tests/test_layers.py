@@ -34,7 +34,7 @@ ORDER = """
     store.publication store.labels store coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
-    progress report info canvas figure
+    progress wording plan_report report info canvas figure
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
     verify.recipes verify.doubt verify.content verify.engine verify.geometry
@@ -52,7 +52,7 @@ UPWARDS = {
     ("image", "sources.arrays"): "Image.data is the dask array of its reader",
     ("image", "report"): "what a value looks like in a notebook",
     ("pyramid", "write"): "a value's own verb",
-    ("plan", "report"): "what a value looks like in a notebook",
+    ("plan", "plan_report"): "what a value looks like in a notebook",
 }
 
 # Who uses the package as a whole: for its version, or its public names.

@@ -27,7 +27,8 @@ from zarr.storage import MemoryStore
 
 import dask_pyramid as dp
 from dask_pyramid import runner
-from dask_pyramid.runner import window
+from dask_pyramid.runner import cluster as runner_cluster
+from dask_pyramid.runner import local, window
 from dask_pyramid.store import publication, targets
 from dask_pyramid.units import Job
 from drawn import small_world, values
@@ -569,6 +570,27 @@ def test_a_worker_that_is_killed_costs_only_its_units(name, source, expected, tm
     starts = [read[2] for read in reads(tmp_path / "log")]
     again = len(starts) - len(set(starts))
     assert 1 <= again <= 8  # no more than what was in flight
+
+
+def test_outcomes_that_go_with_their_worker_are_waited_for_again(
+    source, expected, tmp_path, monkeypatch
+):
+    lost = []
+
+    def take(queue, timeout):
+        done = local.take(queue, timeout)
+        if done and not lost:
+            lost.extend(done)
+            for pid in client.run(os.getpid).values():
+                os.kill(pid, signal.SIGKILL)
+            while any(future.status == "finished" for future in done):
+                time.sleep(0.01)
+        return done
+
+    monkeypatch.setattr(runner_cluster, "take", take)
+    with local_cluster() as cluster, Client(cluster, set_as_default=False) as client:
+        assert written(source, tmp_path / "a.zarr", client=client) == expected
+    assert lost
 
 
 @pytest.mark.parametrize("name", ["processes", "client"])

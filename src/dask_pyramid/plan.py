@@ -370,12 +370,12 @@ class PyramidPlan:
             ) from error
 
     def __str__(self) -> str:
-        from dask_pyramid.report import plan_text
+        from dask_pyramid.plan_report import plan_text
 
         return plan_text(self)
 
     def _repr_html_(self) -> str:
-        from dask_pyramid.report import plan_html
+        from dask_pyramid.plan_report import plan_html
 
         return plan_html(self)
 

@@ -20,7 +20,7 @@ ORDER = """
     crew offers rolling tiles holdings
     kernels.generic kernels.launching kernels.fused_filters kernels.fused
     kernels.masked kernels.compiled_windows kernels.compiled kernels.compiled_masked
-    kernels.interpolation kernels.compiled_interpolation kernels
+    kernels.interpolation kernels.compiled_interpolation kernels kernels.scratch
     cost strategy levels windows offload image metadata
     amended provenance graph
     sources.opened sources.arrays sources.resampled sources.blocks

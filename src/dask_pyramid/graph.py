@@ -62,7 +62,8 @@ def lazy_levels(
     levels, under = [image.data], []
     if mask is not None:
         under.append(_lazy_mask(mask, image.data.chunks))
-        levels = [image.data.map_blocks(_masked, under[0], fill=plan.fill)]
+        kept = {"dtype": image.dtype, "meta": image.data._meta}
+        levels = [image.data.map_blocks(_masked, under[0], fill=plan.fill, **kept)]
     for level in plan.levels[1:]:
         assert level.parent is not None  # only level 0 has none
         given: dict[str, Any] = {

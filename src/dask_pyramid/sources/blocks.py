@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.device import to_host
+from dask_pyramid.device import on_gpu, to_host
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,13 +35,14 @@ class BlockReader:
     Parameters
     ----------
     graph : dask.array.Array
-        The array; NumPy or CuPy blocks.
+        The array; NumPy or CuPy blocks. The task that makes a CuPy block moves it to
+        the host, so that a GPU holds no more of them than are being made.
     scheduler : str
         Which of dask's own schedulers computes blocks.
     """
 
     def __init__(self, graph: da.Array, scheduler: str = "threads") -> None:
-        self._graph: da.Array | None = graph
+        self._graph: da.Array | None = _on_host(graph)
         self._bounds = [
             [0, *itertools.accumulate(sizes)] for sizes in map(tuple, graph.chunks)
         ]
@@ -168,6 +169,14 @@ class BlockReader:
             self._left[index] -= voxels
             if self._left[index] <= 0:
                 del self._blocks[index], self._left[index]
+
+
+def _on_host(graph: da.Array) -> da.Array:
+    """Return the same blocks on the host; of others, no block is looked at."""
+    if not on_gpu(graph._meta):
+        return graph
+    meta = np.empty((0,) * graph.ndim, graph.dtype)
+    return graph.map_blocks(to_host, dtype=graph.dtype, meta=meta)
 
 
 def is_persisted(graph: da.Array) -> bool:

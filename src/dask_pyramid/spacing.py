@@ -214,6 +214,11 @@ def _isotropic(image: Image, isotropic: Any, zoom: float | None) -> tuple[Any, .
         wanted: Any = image.scale[space[chosen]] / zoomed
         home = space[chosen]
     elif isinstance(isotropic, str):
+        if not any(letter.isdigit() for letter in isotropic):
+            raise ValueError(
+                "isotropic must be 'finest', 'coarsest' or a spacing, a number or a "
+                f"text such as '0.5 um', got {isotropic!r}"
+            )
         if zoomed != 1:
             raise ValueError(
                 f"zoom must go with a spacing that is a number, got {isotropic!r}"

@@ -7,12 +7,14 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
 import dask_pyramid as dp
 import oracle
+from dask_pyramid import cli
 from dask_pyramid.geometry import Span, ceil_div
 from dask_pyramid.kernels import reduce_block
 from dask_pyramid.methods import METHODS
@@ -546,6 +548,25 @@ def test_a_region_of_a_masked_pyramid_is_taken_up(masked, tmp_path):
     dp.update_pyramid(copy, region, mask=options["mask"])
     assert digests_of(copy) == after
     assert dp.verify_pyramid(place, sample="full", mask=options["mask"]).ok
+
+
+def test_a_mask_of_a_coarse_level_goes_to_processes_and_commands(tmp_path):
+    array, mask = values((20, 24, 24), "uint8"), cell((20, 24, 24))[::4, ::4, ::4]
+    for name, data in (("in", array), ("mask", mask)):
+        zarr.create_array(tmp_path / f"{name}.zarr", data=data, chunks=(5, 6, 6))
+    source, path = str(tmp_path / "in.zarr"), str(tmp_path / "mask.zarr")
+    options = {"chunks": 8, "shards": False}
+    a, b = tmp_path / "a.zarr", str(tmp_path / "b.zarr")
+    dp.write_pyramid(array, a, mask=mask, scale_factors=[2, 4, 8], **options)
+    dp.prepare_pyramid(source, b, mask=path, scale_factors=[2, 4], **options)
+    dp.run_units(b)
+    dp.finish_pyramid(b)
+    words = ["add-levels", b, "--factors", "2,4,8", "--mask", path]
+    done = CliRunner().invoke(cli.main, words)
+    assert done.exit_code == 0, done.output
+    assert digests_of(a) == digests_of(tmp_path / "b.zarr")
+    with pytest.raises(ValueError, match="labels must be left out of a plan"):
+        dp.prepare_pyramid(source, tmp_path / "c.zarr", labels=path)
 
 
 def test_a_masked_pyramid_does_not_grow_with_another_mask(masked, tmp_path):

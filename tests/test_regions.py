@@ -1,5 +1,6 @@
 """Parts of a pyramid written again: what they hold changes, and nothing else does."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -316,6 +317,13 @@ def test_the_command_writes_a_region_again(tmp_path):
     (place / key(0, (0, 0, 0))).unlink()
     assert run("--region", "z=0:1,y=:1").exit_code == 0
     assert content(place) == good
+    labels = ("labels", str(place), str(source), "--name", "n")
+    assert CliRunner().invoke(cli.main, labels).exit_code == 0
+    (place / "labels" / "n" / key(0, (0, 0, 0))).unlink()
+    done = CliRunner().invoke(cli.main, (*labels, "--region", "z=0:1"))
+    assert done.exit_code == 0, done.output
+    assert dp.verify_pyramid(place, sample="full").ok
+    shutil.rmtree(place / "labels")
     (place / key(0, (0, 0, 0))).unlink()
     done = run("--units", "0")
     assert done.exit_code == 0, done.output

@@ -210,10 +210,11 @@ def fake_cupy(compile_kernel):
     module.empty, module.ones = _made_by(np.empty), _made_by(np.ones)
     module.arange = lambda *bounds, dtype: _counted(np.arange(*bounds, dtype=dtype))
     module.RawKernel = lambda source, name, options: compile_kernel(source, name)
-    for name in "ascontiguousarray astype clip concat empty_like full_like".split():
+    for name in "any ascontiguousarray astype clip concat empty_like full_like".split():
         setattr(module, name, _wrapped(getattr(np, name)))
-    for name in "ones_like reshape round sort stack take where zeros_like".split():
+    for name in "ones_like repeat reshape round sort stack take where".split():
         setattr(module, name, _wrapped(getattr(np, name)))
+    module.zeros_like = _wrapped(np.zeros_like)
     for name in "concatenate tensordot einsum".split():  # dask asks for them
         setattr(module, name, _wrapped(getattr(np, name)))
     for name in "isdtype iinfo finfo uint8 uint32 int32 int64 float32 float64".split():

@@ -42,7 +42,7 @@ ORDER = """
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
     sameness session accounts intents growing pyramid regions orders labelling
-    write shares extend clusters stopping
+    write shares extend appending clusters stopping
     cli.parameters cli.telling cli.running cli.comparing cli.labelling cli.resampling
     cli cli.__main__
 """.split()

@@ -43,7 +43,13 @@ CASES = [
 def test_generic_kernels_hold_no_more_than_they_are_said_to(dtype, counts):
     cases = CASES
     if counts == "some":
-        cases = [reduction_of(method, dtype=dtype) for method in METHODS]
+        cases = [
+            *(reduction_of(method, dtype=dtype) for method in METHODS),
+            *(
+                reduction_of(method, steps=ISOTROPIC, dtype=dtype)
+                for method in ("gaussian", "nearest")
+            ),
+        ]
     block = values(SHAPE, dtype)
     for reduction in cases:
         reduce_block(block, reduction, spans_of(reduction))  # what is cached
@@ -86,9 +92,18 @@ def test_fused_kernels_hold_no_more_than_they_are_said_to(
         assert taken == 0
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_voxels_that_do_not_count_take_no_more_on_a_gpu_than_is_said(method, like_cupy):
-    reduction = reduction_of(method, dtype="float32")
+@pytest.mark.parametrize(
+    ("method", "steps"),
+    [
+        *((method, (2, 2, 2)) for method in METHODS),
+        ("gaussian", ISOTROPIC),
+        ("nearest", ISOTROPIC),
+    ],
+)
+def test_voxels_that_do_not_count_take_no_more_on_a_gpu_than_is_said(
+    method, steps, like_cupy
+):
+    reduction = reduction_of(method, steps=steps, dtype="float32")
     block = like_cupy.asarray(values(SHAPE, "float32"))
     mask = like_cupy.asarray(values(SHAPE, "bool"))
     like_cupy.memory.peak = before = like_cupy.memory.held

@@ -20,6 +20,7 @@ from dask_pyramid.device import namespace, on_gpu
 from dask_pyramid.geometry import Span, needed
 from dask_pyramid.kernels import reduce_block
 from dask_pyramid.kernels.scratch import scratch_bytes
+from dask_pyramid.levels import chain_of
 from dask_pyramid.rolling import Rolling
 from dask_pyramid.schedule import capacities
 from dask_pyramid.tiles import UNCUT, boxes, pieces
@@ -75,9 +76,9 @@ class Chains:
         self.buffers = self._buffers(shapes)
         self.coverage = None
         if mask is not None:
-            factors = tuple(map(int, plan.levels[sweep.levels[0].level].factors))
+            chain = chain_of(plan.levels, sweep.levels[0].level)
             self.coverage = Coverage(
-                mask, factors, sweep=sweep, needs=needs, shapes=shapes
+                mask, chain, sweep=sweep, needs=needs, shapes=shapes
             )
 
     def _shapes(self) -> list[list[int]]:

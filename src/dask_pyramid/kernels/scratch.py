@@ -93,6 +93,9 @@ def _of_fused(dtype: np.dtype[Any], reduction: Reduction) -> float:
 
 
 def _of_generic(dtype: np.dtype[Any], reduction: Reduction, *, on_gpu: bool) -> float:
+    if reduction.kernel == "sample" and reduction.ignore is not None:
+        # Values and weights as floats, each resampled in float64.
+        return 2 * _itemsize_of_sums(dtype) + _WIDE * 8
     if reduction.kernel in ("filter", "sample"):
         return _WIDE * _itemsize_of_sums(dtype)
     if reduction.kernel == "mean":

@@ -34,7 +34,7 @@ EVERY = 8
 # Cases that a process is given at a time.
 BATCH = 10
 # What needs a GPU; the other files need packages that are not for this.
-TESTS = ["gpu", "graph", "kernels", "masks", "sampling"]
+TESTS = "docs gpu kernels lazy_cupy masks sampling units_on_cupy".split()
 
 
 def drawn(rng: np.random.Generator, shape: Sequence[int], dtype: str) -> np.ndarray:

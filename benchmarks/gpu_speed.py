@@ -128,45 +128,30 @@ def bare(n_bytes: int, repeat: int) -> dict[str, float]:
     """Return GB/s of plain copies between pinned memory and the device."""
     import cupy
 
-    cuda = cupy.cuda
-    device = [cupy.empty(n_bytes, "uint8") for _ in range(2)]
-    pinned = [cuda.alloc_pinned_memory(n_bytes) for _ in range(2)]
-    streams = [cuda.Stream(non_blocking=True) for _ in range(2)]
-    runtime = cuda.runtime
-
-    def up() -> None:
-        runtime.memcpyAsync(
-            device[0].data.ptr,
-            pinned[0].ptr,
-            n_bytes,
-            runtime.memcpyHostToDevice,
-            streams[0].ptr,
+    cuda, runtime = cupy.cuda, cupy.cuda.runtime
+    kinds = (runtime.memcpyHostToDevice, runtime.memcpyDeviceToHost)
+    ways = [
+        (kind, cupy.empty(n_bytes, "uint8"), cuda.alloc_pinned_memory(n_bytes), stream)
+        for kind, stream in zip(
+            kinds, [cuda.Stream(non_blocking=True) for _ in kinds], strict=True
         )
+    ]
 
-    def down() -> None:
-        runtime.memcpyAsync(
-            pinned[1].ptr,
-            device[1].data.ptr,
-            n_bytes,
-            runtime.memcpyDeviceToHost,
-            streams[1].ptr,
-        )
-
-    def ended(*copies: Callable[[], None]) -> Callable[[], None]:
-        def run() -> None:
-            for copy in copies:
-                copy()
-            for stream in streams:
-                stream.synchronize()
-
-        return run
+    def copied(*numbers: int) -> None:
+        for number in numbers:
+            kind, device, pinned, stream = ways[number]
+            ends = (device.data.ptr, pinned.ptr)
+            to, of = ends if kind == kinds[0] else ends[::-1]
+            runtime.memcpyAsync(to, of, n_bytes, kind, stream.ptr)
+        for number in numbers:
+            ways[number][-1].synchronize()
 
     return {
-        name: n_bytes / wall(ended(*copies), repeat) / 1e9
-        for name, copies in (
-            ("bare copy up", (up,)),
-            ("bare copy down", (down,)),
-            ("bare copies both ways, each", (up, down)),
+        name: n_bytes / wall(lambda n=numbers: copied(*n), repeat) / 1e9
+        for name, numbers in (
+            ("bare copy up", (0,)),
+            ("bare copy down", (1,)),
+            ("bare copies both ways, each", (0, 1)),
         )
     }
 

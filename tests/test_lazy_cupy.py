@@ -1,4 +1,4 @@
-"""Dask arrays of blocks on a GPU, through graphs and into stores, over a stand-in."""
+"""Dask arrays of blocks on a GPU, through graphs and into stores."""
 
 import dask
 import dask.array as da
@@ -37,46 +37,48 @@ def moved(cupy, array, chunks=CHUNKS):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_blocks_and_metas_stay_on_the_gpu_at_every_level(case, like_cupy):
+def test_blocks_and_metas_stay_on_the_gpu_at_every_level(case, any_cupy):
     array = values(SHAPE, "uint16")
     with small_world(block=2**12), dask.config.set(scheduler="synchronous"):
         expected = build_pyramid(image_of(array), **CASES[case]).levels
-        levels = build_pyramid(image_of(moved(like_cupy, array)), **CASES[case]).levels
+        levels = build_pyramid(image_of(moved(any_cupy, array)), **CASES[case]).levels
         assert len(levels) == len(expected) > 2
-        assert {type(level._meta) for level in levels} == {like_cupy.ndarray}
+        assert {type(level._meta) for level in levels} == {any_cupy.ndarray}
         for samples, other in zip(dask.compute(*levels), expected, strict=True):
-            assert type(samples) is like_cupy.ndarray
+            assert type(samples) is any_cupy.ndarray
             np.testing.assert_array_equal(samples.get(), other.compute())
 
 
 @pytest.mark.parametrize("order", [0, 1, 3])
-def test_resampled_blocks_stay_on_the_gpu(order, like_cupy):
+def test_resampled_blocks_stay_on_the_gpu(order, any_cupy):
     array = values(SHAPE, "uint16")
-    images = (image_of(array), image_of(moved(like_cupy, array)))
+    images = (image_of(array), image_of(moved(any_cupy, array)))
     with dask.config.set(scheduler="synchronous"):
         expected, image = (
             resample(image, scale=(0.3, 0.3, 0.3), order=order).data for image in images
         )
-        assert type(image._meta) is like_cupy.ndarray
+        assert type(image._meta) is any_cupy.ndarray
         samples = image.compute()
-    assert type(samples) is like_cupy.ndarray
+    assert type(samples) is any_cupy.ndarray
     np.testing.assert_array_equal(samples.get(), expected.compute())
 
 
 @pytest.mark.parametrize("device", ["cpu", "auto"])
-def test_the_task_that_makes_a_block_moves_it_to_the_host(device, like_cupy, tmp_path):
+def test_the_task_that_makes_a_block_moves_it_to_the_host(device, any_cupy, tmp_path):
     array = values((64, 64, 64), "uint16")
-    lazy = moved(like_cupy, array, chunks=32)
+    lazy = moved(any_cupy, array, chunks=32)
     options = TWICE | {"method": "mean", "chunks": 16, "shards": False}
     taken = plan_pyramid(lazy, device=device, **options).device
     assert taken == {"cpu": "cpu", "auto": "gpu"}[device]
     dp.write_pyramid(array, tmp_path / "a", **options)
-    with dask.config.set(num_workers=2):
-        dp.write_pyramid(lazy, tmp_path / "b", device="cpu", **options)
-    # One for each thread that makes blocks, not all that a unit is made of.
-    assert like_cupy.memory.peak <= 2 * 2 * 32**3 * array.itemsize
+    with dask.config.set(num_workers=2), small_world(unit=32**3):
+        dp.write_pyramid(lazy, tmp_path / "b", device="cpu", workers=4, **options)
+    counted = getattr(any_cupy, "memory", None)
+    if counted is not None:
+        # One for each thread of dask's, however many units wait for blocks.
+        assert counted.peak <= 2 * 32**3 * array.itemsize
     dp.write_pyramid(lazy, tmp_path / "b", device=device, mode="w", **options)
-    assert like_cupy.memory.held == 0
+    assert counted is None or counted.held == 0
     for level, expected in zip(
         stored_levels(tmp_path / "b", "0.5", 3),
         stored_levels(tmp_path / "a", "0.5", 3),
@@ -85,9 +87,9 @@ def test_the_task_that_makes_a_block_moves_it_to_the_host(device, like_cupy, tmp
         np.testing.assert_array_equal(level, expected)
 
 
-def test_blocks_that_go_to_other_processes_are_on_the_host(like_cupy):
+def test_blocks_that_go_to_other_processes_are_on_the_host(any_cupy):
     array = values(SHAPE, "uint8")
-    reader = BlockReader(moved(like_cupy, array), scheduler="synchronous")
+    reader = BlockReader(moved(any_cupy, array), scheduler="synchronous")
     blocks = reader.compute(reader.lazy([(0, 0, 0), (1, 0, 0)]))
     assert [type(block) for block in blocks] == [np.ndarray] * 2
     np.testing.assert_array_equal(blocks[1], array[10:])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from zarr.codecs import BloscCodec
 def make_volume(
     path: Path, shape: tuple[int, int, int], chunk: int = 128, seed: int = 0
 ) -> None:
-    """Write a uint16 volume, slab by slab; nothing is done if it exists already.
+    """Write a uint16 volume, slabs side by side; nothing is done if it exists already.
 
     Parameters
     ----------
@@ -30,7 +32,6 @@ def make_volume(
     done = path / ".complete"
     if done.exists():
         return
-    rng = np.random.default_rng(seed)
     array = zarr.create_array(
         path,
         shape=shape,
@@ -39,9 +40,11 @@ def make_volume(
         compressors=BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
         overwrite=True,
     )
-    coarse = rng.random([max(2, n // 32) for n in shape])
+    coarse = np.random.default_rng(seed).random([max(2, n // 32) for n in shape])
     plane_zoom = [shape[i] / coarse.shape[i] for i in (1, 2)]
-    for start in range(0, shape[0], chunk):
+
+    def make_slab(start: int) -> None:
+        rng = np.random.default_rng([seed, start])
         stop = min(start + chunk, shape[0])
         rows = np.linspace(0, coarse.shape[0] - 1, shape[0])[start:stop]
         lower = np.minimum(rows.astype(int), coarse.shape[0] - 2)
@@ -51,6 +54,9 @@ def make_volume(
             smooth = ndimage.zoom(plane, plane_zoom, order=1)
             slab[i] = rng.poisson(100 + 900 * smooth**2)
         array[start:stop] = slab
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(make_slab, range(0, shape[0], chunk)))
     done.touch()
 
 

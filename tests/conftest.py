@@ -95,6 +95,24 @@ def like_cupy(host_kernels, monkeypatch):
     compile_kernel.cache_clear()
 
 
+def _real_cupy():
+    """Return CuPy, if there is a device for it."""
+    cupy = pytest.importorskip("cupy")
+    try:
+        cupy.zeros(1)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        pytest.skip(f"no CUDA device: {error}")
+    return cupy
+
+
+@pytest.fixture(params=["like cupy", pytest.param("cupy", marks=pytest.mark.gpu)])
+def any_cupy(request):
+    """CuPy, and what stands in for it."""
+    if request.param == "cupy":
+        return _real_cupy()
+    return request.getfixturevalue("like_cupy")
+
+
 @pytest.fixture(
     params=[
         "numpy",
@@ -114,9 +132,5 @@ def xp(request):
     if request.param == "like cupy":
         cupy = request.getfixturevalue("like_cupy")
         return Backend("like cupy", cupy.asarray, cupy.asnumpy)
-    cupy = pytest.importorskip("cupy")
-    try:
-        cupy.zeros(1)
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        pytest.skip(f"no CUDA device: {error}")
+    cupy = _real_cupy()
     return Backend("cupy", cupy.asarray, cupy.asnumpy)

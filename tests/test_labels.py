@@ -488,3 +488,18 @@ def test_the_command_writes_labels(tmp_path):
     done = run("verify", place, "--full", "--json")
     assert done.exit_code == 0
     assert json.loads(done.output)["ok"]
+
+
+def test_labels_of_an_isotropic_image_have_its_levels_exactly(tmp_path):
+    image = dp.open_image(np.zeros((12, 50, 60), "uint8"), scale=(1, 0.202, 0.202))
+    ids = np.zeros(image.shape, "uint16")
+    ids[2:4, 10:20, 10:20] = 7
+    place = tmp_path / "a"
+    pyramid = dp.write_pyramid(image, place, scale_factors="isotropic", chunks=8)
+    for ignore in (None, 0):
+        labels = dp.write_labels(place, ids, name=f"ids{ignore}", ignore=ignore)
+        assert labels.shapes == pyramid.shapes
+        assert labels.scale == pyramid.scale
+        assert labels.translation == pyramid.translation
+    found = dp.verify_pyramid(place, sample="full")
+    assert found.ok, str(found)

@@ -475,7 +475,7 @@ def test_a_graph_that_fails_once_is_computed_again(client, source, expected, tmp
         marks = tmp_path / f"{name}-marks"
 
         def fail_once(block, marks=marks):
-            if block.size and not marks.exists():
+            with contextlib.suppress(FileExistsError):  # of blocks made beside it
                 marks.mkdir()
                 raise TimeoutError("the instrument was away")
             return block

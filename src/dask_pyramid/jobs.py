@@ -26,6 +26,7 @@ __all__ = [
     "StoredJob",
     "check_unchanged",
     "describe",
+    "described_levels",
     "differences",
     "reopen",
     "reopen_mask",
@@ -127,17 +128,7 @@ def describe(
         "nodata": None if plan.nodata is None else plan.nodata.to_json(),
         "version": plan.version,
         "codecs": codecs,
-        "levels": {
-            level.path: {
-                "shape": level.shape,
-                "factors": level.factors,
-                "scale": level.scale,
-                "translation": level.translation,
-                "chunks": level.chunks,
-                "shards": level.shards,
-            }
-            for level in plan.levels
-        },
+        "levels": described_levels(plan),
     }
     # As it will be read back: tuples are lists there.
     plain = json.loads(json.dumps(parameters, default=str))
@@ -147,6 +138,21 @@ def describe(
         origin=image.origin,
         mask_origin=None if mask is None else mask.image.origin,
     )
+
+
+def described_levels(plan: PyramidPlan) -> dict[str, Any]:
+    """Return of each level, by its path, what its bytes depend on."""
+    return {
+        level.path: {
+            "shape": level.shape,
+            "factors": level.factors,
+            "scale": level.scale,
+            "translation": level.translation,
+            "chunks": level.chunks,
+            "shards": level.shards,
+        }
+        for level in plan.levels
+    }
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -244,7 +250,9 @@ def reopen_mask(job: StoredJob, image: Image) -> Mask | None:
             f"mask must not change while its pyramid is made, got another one: "
             f"{differences(then, now)}; start again with mode='w'"
         )
-    return open_mask(opened, axes=image.axes, shape=image.shape)
+    found = open_mask(opened, axes=image.axes, shape=image.shape)
+    assert found is not None  # it has been opened
+    return found.of_levels(job.plan.levels)
 
 
 def check_unchanged(job: StoredJob, image: Image, mask: Mask | None) -> None:

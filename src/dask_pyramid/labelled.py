@@ -17,6 +17,7 @@ from dask_pyramid.factors import exact
 from dask_pyramid.geometry import ceil_div
 from dask_pyramid.locations import is_url
 from dask_pyramid.multiscales import check_path
+from dask_pyramid.nodata import Nodata
 from dask_pyramid.planning import plan_pyramid
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.arrays import MaskReader
@@ -280,6 +281,7 @@ def plan_labels(
         If a level of the image is not level 0 reduced by some factor, or the method
         invents values.
     """
+    Nodata.parse(ignore, False, labels.dtype, name="ignore")
     if chunks is None:
         chunks = _chunks(labels, existing)
     if shards is None and existing.levels[0].shards is None:

@@ -43,7 +43,7 @@ def check_same_job(
     mask : Mask or None
         Its mask.
     changed : bool
-        Whether files of the source may have been written since.
+        Whether files of source and mask may have been written since.
 
     Returns
     -------
@@ -90,6 +90,10 @@ def _facts(attributes: Mapping[str, Any], *, changed: bool) -> dict[str, Any]:
         for level in record["levels"]
     ]
     if changed:
-        record["source"] = {k: v for k, v in record["source"].items() if k != "stamp"}
+        for name in ("source", "mask"):
+            if record.get(name):
+                kept = {k: v for k, v in record[name].items() if k != "stamp"}
+                record[name] = kept
     holder = {**attributes, **attributes.get("ome", {})}
-    return {"multiscales": holder.get("multiscales"), KEY: record}
+    # The record goes first: it says in short what the other says at length.
+    return {KEY: record, "multiscales": holder.get("multiscales")}

@@ -7,6 +7,7 @@ meets a dependent part of that; rounding to whole objects is never passed on.
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.axes import per_axis
@@ -127,7 +128,7 @@ def _range(entry: Any, n: int, axis: str) -> Range:
         start, stop, _ = entry.indices(n)
     else:
         try:
-            start, stop = (int(edge) for edge in entry)
+            start, stop = (operator.index(edge) for edge in entry)
         except (TypeError, ValueError):
             raise ValueError(
                 f"region must be a slice or (start, stop) for each axis, got {entry!r} "

@@ -110,6 +110,9 @@ def test_an_image_keeps_its_place_when_it_is_reduced(method):
     assert (small.scale, small.translation) == (level.scale[1], level.translation[1])
     np.testing.assert_array_equal(small.data.compute(), level.levels[1].compute())
     assert dp.downsample(image, {"x": 4}).shape == (2, 9, 3)
+    assert dp.downsample(image, (1, 3, 4)).shape == (2, 3, 3)
+    with pytest.raises(ValueError, match="factors must leave axis 'c' of an image"):
+        dp.downsample(image, (2, 2, 2))
 
 
 def test_labels_are_never_averaged():

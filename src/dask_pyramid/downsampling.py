@@ -269,16 +269,19 @@ class _Way:
 
 def _of_image(factors: Any, axes: tuple[str, ...]) -> Any:
     """Return factors for all axes of an image: a number is for those of space."""
-    if isinstance(factors, Mapping):
-        return per_axis(factors, axes, name="factors", default=1)
     space = [axis for axis in axes if axis in SPATIAL]
     if not isinstance(factors, Iterable):
-        factors = (factors,) * len(space)
-    entries = list(factors)
-    if len(entries) != len(space):
-        return entries
-    by_axis = dict(zip(space, entries, strict=True))
-    return [by_axis.get(axis, 1) for axis in axes]
+        factors = dict.fromkeys(space, factors)
+    elif not isinstance(factors, Mapping) and len(list(factors)) == len(space):
+        factors = dict(zip(space, factors, strict=True))
+    entries = per_axis(factors, axes, name="factors", default=1)
+    for axis, entry in zip(axes, entries, strict=True):
+        if axis not in SPATIAL and entry != 1:
+            raise ValueError(
+                f"factors must leave axis {axis!r} of an image alone, got {entry!r}; "
+                "only z, y and x are reduced"
+            )
+    return entries
 
 
 def _steps(factors: Any, ndim: int) -> tuple[int, ...]:

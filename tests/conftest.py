@@ -29,6 +29,22 @@ settings.register_profile(
 settings.load_profile("dask-pyramid")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Return half as many again as there are cores: many tests wait for processes."""
+    from dask_pyramid.limits import default_workers
+
+    return max(2, 3 * default_workers() // 2)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    """Let units that failed come back soon; `test_transient` looks at the times."""
+    monkeypatch.setattr(
+        "dask_pyramid.runner.window.delay", lambda failures: 0.01 * failures
+    )
+
+
 @dataclass(frozen=True)
 class Backend:
     """A kind of array: how to make one of NumPy's, and how to get back."""
@@ -79,6 +95,24 @@ def like_cupy(host_kernels, monkeypatch):
     compile_kernel.cache_clear()
 
 
+def _real_cupy():
+    """Return CuPy, if there is a device for it."""
+    cupy = pytest.importorskip("cupy")
+    try:
+        cupy.zeros(1)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        pytest.skip(f"no CUDA device: {error}")
+    return cupy
+
+
+@pytest.fixture(params=["like cupy", pytest.param("cupy", marks=pytest.mark.gpu)])
+def any_cupy(request):
+    """CuPy, and what stands in for it."""
+    if request.param == "cupy":
+        return _real_cupy()
+    return request.getfixturevalue("like_cupy")
+
+
 @pytest.fixture(
     params=[
         "numpy",
@@ -98,9 +132,5 @@ def xp(request):
     if request.param == "like cupy":
         cupy = request.getfixturevalue("like_cupy")
         return Backend("like cupy", cupy.asarray, cupy.asnumpy)
-    cupy = pytest.importorskip("cupy")
-    try:
-        cupy.zeros(1)
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        pytest.skip(f"no CUDA device: {error}")
+    cupy = _real_cupy()
     return Backend("cupy", cupy.asarray, cupy.asnumpy)

@@ -1,13 +1,56 @@
 """CuPy without a GPU: NumPy arrays that offer no more than CuPy's, kernels by g++.
 
 What CuPy 14 refuses is refused here: functions that are given NumPy's arrays, `device=`
-of functions that make arrays, and the array's own `__array_namespace__`.
+of functions that make arrays, and the array's own `__array_namespace__`. What is held
+is counted, as by CuPy's pools: whole arrays, until nobody has a view of them.
 """
 
+import ctypes
+import threading
 import types
+import weakref
 from contextlib import nullcontext
 
 import numpy as np
+
+
+class Memory:
+    """How much all arrays take; beyond a limit there is no more."""
+
+    def __init__(self):
+        self.held = self.peak = self.refused = 0
+        self.limit = float("inf")
+        self._known = set()
+        self._lock = threading.Lock()
+
+    def count(self, array):
+        """Count the array that owns the memory of a new one, if it is new, too."""
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        with self._lock:
+            if id(array) in self._known:
+                return
+            if self.held + array.nbytes > self.limit:
+                self.refused += 1
+                raise MemoryError("out of fake memory")
+            self._known.add(id(array))
+            self.held += array.nbytes
+            self.peak = max(self.peak, self.held)
+            weakref.finalize(array, self._drop, id(array), array.nbytes)
+
+    def _drop(self, name, n_bytes):
+        with self._lock:
+            self._known.discard(name)
+            self.held -= n_bytes
+
+
+memory = Memory()
+
+
+def _counted(array):
+    result = array.view(ndarray)
+    memory.count(result)
+    return result
 
 
 class ndarray(np.ndarray):  # noqa: N801  # CuPy's name
@@ -26,6 +69,10 @@ class ndarray(np.ndarray):  # noqa: N801  # CuPy's name
 
     def __array_function__(self, function, kinds, arguments, options):
         raise TypeError("NumPy's functions are not CuPy's")
+
+    @property
+    def data(self):
+        return types.SimpleNamespace(ptr=self.ctypes.data)
 
     def set(self, values, stream=None):
         self.view(np.ndarray)[...] = values
@@ -49,11 +96,11 @@ def _on_host(value):
 
 
 def _on_device(value):
-    return value.view(ndarray) if isinstance(value, np.ndarray) else np.asarray(value)
+    return _counted(np.asarray(value))
 
 
 def asarray(values, dtype=None, order=None):
-    return np.array(values, dtype=dtype, copy=True, order=order or "C").view(ndarray)
+    return _counted(np.array(values, dtype=dtype, copy=True, order=order or "C"))
 
 
 def asnumpy(array):
@@ -62,7 +109,7 @@ def asnumpy(array):
 
 def _made_by(function):
     def make(shape, dtype=float, order="C"):
-        return function(shape, dtype, order=order).view(ndarray)
+        return _counted(function(shape, dtype, order=order))
 
     return make
 
@@ -70,7 +117,7 @@ def _made_by(function):
 def _wrapped(function):
     def call(*arguments, **options):
         result = function(*map(_on_host, arguments), **options)
-        return result.view(ndarray) if isinstance(result, np.ndarray) else result
+        return _counted(result) if isinstance(result, np.ndarray) else result
 
     return call
 
@@ -91,6 +138,8 @@ class _Pool:
 class _Stream(nullcontext):
     """A stream whose work is done when it is given."""
 
+    ptr = 0
+
     def __init__(self, *, non_blocking=False):
         super().__init__(self)
 
@@ -98,21 +147,47 @@ class _Stream(nullcontext):
         pass
 
 
+class _Event:
+    """A point in time; what is between two of them took a moment."""
+
+    def record(self):
+        pass
+
+    def synchronize(self):
+        pass
+
+
+class _Pinned(bytearray):
+    """Memory of the host with an address."""
+
+    @property
+    def ptr(self):
+        return ctypes.addressof(ctypes.c_char.from_buffer(self))
+
+
 def _fake_cuda():
     """Return the part of CuPy that deals with devices: there is one."""
-    properties = {"uuid": bytes(16), "totalGlobalMem": 2**32}
+    properties = {"name": b"none", "uuid": bytes(16), "totalGlobalMem": 2**32}
     runtime = types.SimpleNamespace(
         CUDARuntimeError=RuntimeError,
         getDeviceCount=lambda: 1,
         getDeviceProperties=lambda number: properties,
         deviceGetPCIBusId=lambda number: "0000:01:00.0",
-        memGetInfo=lambda: (2**31, 2**32),
+        memGetInfo=lambda: (2**32 - memory.held, 2**32),
+        memcpyAsync=lambda to, of, n_bytes, kind, stream: ctypes.memmove(
+            to, of, n_bytes
+        ),
+        memcpyHostToDevice=1,
+        memcpyDeviceToHost=2,
     )
     return types.SimpleNamespace(
         Device=lambda number: nullcontext(nullcontext()),
+        Event=_Event,
         MemoryPool=_Pool,
         PinnedMemoryPool=_Pool,
         Stream=_Stream,
+        alloc_pinned_memory=_Pinned,
+        get_elapsed_time=lambda begin, end: 1e-3,
         get_current_stream=_Stream,
         memory=types.SimpleNamespace(OutOfMemoryError=MemoryError),
         runtime=runtime,
@@ -122,17 +197,25 @@ def _fake_cuda():
 
 def fake_cupy(compile_kernel):
     """Return the module; `compile_kernel(source, name)` makes its kernels."""
+    global memory  # arrays of one module count together
     module = types.ModuleType("cupy")
+    module.memory = memory = Memory()
     module.ndarray = ndarray
     module.asarray = module.array = asarray
     module.asnumpy = asnumpy
+    module.__version__ = "0"
+    module.copyto = lambda to, of: to.set(of.get())
+    module.get_default_memory_pool = _Pool
     module.cuda = _fake_cuda()
     module.empty, module.ones = _made_by(np.empty), _made_by(np.ones)
-    module.arange = lambda *bounds, dtype: np.arange(*bounds, dtype=dtype).view(ndarray)
+    module.arange = lambda *bounds, dtype: _counted(np.arange(*bounds, dtype=dtype))
     module.RawKernel = lambda source, name, options: compile_kernel(source, name)
-    for name in "ascontiguousarray astype clip concat full_like ones_like".split():
+    for name in "any ascontiguousarray astype clip concat empty_like full_like".split():
         setattr(module, name, _wrapped(getattr(np, name)))
-    for name in "reshape round sort stack take where zeros_like".split():
+    for name in "ones_like repeat reshape round sort stack take where".split():
+        setattr(module, name, _wrapped(getattr(np, name)))
+    module.zeros_like = _wrapped(np.zeros_like)
+    for name in "concatenate tensordot einsum".split():  # dask asks for them
         setattr(module, name, _wrapped(getattr(np, name)))
     for name in "isdtype iinfo finfo uint8 uint32 int32 int64 float32 float64".split():
         setattr(module, name, getattr(np, name))

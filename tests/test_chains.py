@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dask_pyramid import METHODS, open_pyramid, plan_pyramid, write_pyramid
+from dask_pyramid import METHODS, open_image, open_pyramid, plan_pyramid, write_pyramid
 from drawn import small_world, stored_levels, values, viewers_may_refuse
 from fake_gpu import fake_gpus
 
@@ -16,7 +16,8 @@ def written(folder, image, **options):
     """Return the levels as another reader sees them."""
     with viewers_may_refuse():
         write_pyramid(image, folder, **OPTIONS | {"workers": 2} | options)
-    return stored_levels(folder, "0.5", 4)
+    n_levels = sum(path.is_dir() for path in folder.glob("[0-9]"))
+    return stored_levels(folder, "0.5", n_levels)
 
 
 def on_gpu(folder, image, *, fault=(), **options):
@@ -44,6 +45,27 @@ def test_every_method_gives_the_bytes_of_the_host(method, dtype, tmp_path):
     assert backend.mirrors
     assert backend.held == 0, "nothing stays on the device"
     assert backend.freed == 1, "at the end all of it is given back"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scale_factors": "isotropic", "method": "gaussian"},
+        {"scale_factors": "isotropic", "method": "mode"},
+        {"method": "gaussian", "nodata": 3},
+        {"method": "mean", "mask": values(SHAPE, "bool", 8)},
+    ],
+    ids=["isotropic", "isotropic labels", "nodata", "mask"],
+)
+def test_what_is_no_plain_reduction_gives_the_bytes_of_the_host(options, tmp_path):
+    scale = {"z": 0.5, "y": 0.2, "x": 0.2}
+    image = open_image(values(SHAPE, "uint16", 3), axes="czyx", scale=scale)
+    with small_world(unit=24**4, slab=2**12):
+        expected = written(tmp_path / "a", image, **options)
+        levels, backend = on_gpu(tmp_path / "b", image, **options)
+    same(levels, expected)
+    assert backend.mirrors
+    assert backend.held == 0
 
 
 @pytest.mark.parametrize("method", ["gaussian", "mode"])

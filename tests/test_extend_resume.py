@@ -116,7 +116,7 @@ def test_growth_that_is_stopped_anywhere_goes_on_to_the_same_bytes(grown, tmp_pa
     verb, folder, wanted, writes = grown
     assert writes > 20
     # All of the beginning and of the end, and some of the many objects between.
-    points = {*range(4), *range(4, writes - 12, 9), *range(writes - 12, writes)}
+    points = {*range(4), *range(4, writes - 12, 14), *range(writes - 12, writes)}
     for point in sorted(points):
         place = tmp_path / str(point)
         shutil.copytree(folder / "before", place)

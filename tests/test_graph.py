@@ -117,19 +117,6 @@ def test_the_kind_of_block_is_kept_in_meta(method):
             assert isinstance(level._meta, Marked)
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("method", METHODS)
-def test_blocks_of_cupy_stay_on_their_device(method):
-    cupy = pytest.importorskip("cupy")
-    array = values((40, 50), "uint16")
-    lazy = da.from_array(cupy.asarray(array), chunks=16, asarray=False)
-    with small_world():
-        pyramid = build_pyramid(lazy, method=method, scale_factors=[2])
-        block = pyramid.levels[1].compute(scheduler="synchronous")
-    assert isinstance(block, cupy.ndarray)
-    np.testing.assert_array_equal(block.get(), downsample(array, 2, method))
-
-
 def test_a_part_of_a_level_reads_only_a_part_of_the_image():
     touched = set()
 

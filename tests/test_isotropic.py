@@ -160,13 +160,6 @@ def test_methods_without_a_meaning_between_voxels_refuse():
             dp.plan_pyramid(image, method=name, scale_factors="isotropic")
 
 
-@pytest.mark.parametrize("given_values", [{"nodata": 0}, {"skip_nan": True}])
-def test_voxels_that_do_not_count_are_refused_between_voxels(given_values):
-    image = placed((30, 90, 90), (1, 0.3, 0.3), "float32")
-    with pytest.raises(ValueError, match=r"whole numbers, got a step of 1 x 1\.66667"):
-        dp.plan_pyramid(image, scale_factors="isotropic", **given_values)
-
-
 @given(
     size=st.integers(1, 200),
     step=st.fractions(1, 6, max_denominator=1000),

@@ -96,6 +96,32 @@ def test_labels_have_the_levels_and_places_of_their_image(tmp_path, version):
     assert {level.path for level in found.levels} >= {"0", "labels/cells/2"}
 
 
+def test_labels_have_the_levels_of_an_isotropic_pyramid(tmp_path):
+    place = tmp_path / "a.ome.zarr"
+    isotropic = {**SMALL, "scale_factors": "isotropic", "scale": (0.9, 0.2, 0.2)}
+    pyramid = dp.write_pyramid(
+        image(), place, labels={"cells": blobs()}, **isotropic, unit="um"
+    )
+    cells = pyramid.labels["cells"]
+    assert (0.9,) * 3 in cells.scale
+    assert cells.shapes == pyramid.shapes
+    assert (cells.scale, cells.translation) == (pyramid.scale, pyramid.translation)
+    levels = stored(f"{place}/labels/cells")
+    assert all(set(np.unique(level)) <= set(range(10)) for level in levels)
+    found = dp.verify_pyramid(place, sample="full")
+    assert not found.errors + found.warnings, str(found)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_labels_have_levels_of_any_factor(tmp_path, recorded):
+    place = tmp_path / "a.ome.zarr"
+    written = dp.write_pyramid(image(), place, **SMALL | {"scale_factors": [2.6, 4]})
+    if not recorded:  # as by another tool
+        group = zarr.open_group(place)
+        group.attrs.put({"ome": group.attrs["ome"]})
+    assert dp.write_labels(place, blobs()).shapes == written.shapes
+
+
 def test_a_fault_in_a_level_of_labels_is_found_by_verifying_the_image(place):
     dp.write_labels(place, blobs(), name="cells")
     zarr.open_array(f"{place}/labels/cells/2")[1, 2, 3] += 1
@@ -462,3 +488,18 @@ def test_the_command_writes_labels(tmp_path):
     done = run("verify", place, "--full", "--json")
     assert done.exit_code == 0
     assert json.loads(done.output)["ok"]
+
+
+def test_labels_of_an_isotropic_image_have_its_levels_exactly(tmp_path):
+    image = dp.open_image(np.zeros((12, 50, 60), "uint8"), scale=(1, 0.202, 0.202))
+    ids = np.zeros(image.shape, "uint16")
+    ids[2:4, 10:20, 10:20] = 7
+    place = tmp_path / "a"
+    pyramid = dp.write_pyramid(image, place, scale_factors="isotropic", chunks=8)
+    for ignore in (None, 0):
+        labels = dp.write_labels(place, ids, name=f"ids{ignore}", ignore=ignore)
+        assert labels.shapes == pyramid.shapes
+        assert labels.scale == pyramid.scale
+        assert labels.translation == pyramid.translation
+    found = dp.verify_pyramid(place, sample="full")
+    assert found.ok, str(found)

@@ -20,7 +20,7 @@ ORDER = """
     crew offers rolling tiles holdings
     kernels.generic kernels.launching kernels.fused_filters kernels.fused
     kernels.masked kernels.compiled_windows kernels.compiled kernels.compiled_masked
-    kernels.interpolation kernels.compiled_interpolation kernels
+    kernels.interpolation kernels.compiled_interpolation kernels kernels.scratch
     cost strategy levels windows offload image metadata
     amended provenance graph
     sources.opened sources.arrays sources.resampled sources.blocks
@@ -33,7 +33,7 @@ ORDER = """
     store.publication store.labels store coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
-    progress report info canvas figure
+    progress wording plan_report report info canvas figure
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
     verify.recipes verify.doubt verify.content verify.engine verify.geometry
@@ -41,7 +41,7 @@ ORDER = """
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
     sameness session accounts intents growing pyramid regions orders labelling
-    write shares extend clusters stopping
+    write shares extend appending clusters stopping
     cli.parameters cli.telling cli.running cli.comparing cli.labelling cli.resampling
     cli cli.__main__
 """.split()
@@ -51,7 +51,7 @@ UPWARDS = {
     ("image", "sources.arrays"): "Image.data is the dask array of its reader",
     ("image", "report"): "what a value looks like in a notebook",
     ("pyramid", "write"): "a value's own verb",
-    ("plan", "report"): "what a value looks like in a notebook",
+    ("plan", "plan_report"): "what a value looks like in a notebook",
 }
 
 # Who uses the package as a whole: for its version, or its public names.

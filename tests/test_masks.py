@@ -1,17 +1,20 @@
 """Voxels that do not count: `nodata`, NaN and masks, held against dense loops."""
 
 import dataclasses
+import shutil
 
 import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
 import dask_pyramid as dp
 import oracle
+from dask_pyramid import cli
 from dask_pyramid.geometry import Span, ceil_div
 from dask_pyramid.kernels import reduce_block
 from dask_pyramid.methods import METHODS
@@ -434,7 +437,7 @@ def test_a_mask_may_lack_t_and_c_or_have_one_of_them():
 
 @pytest.mark.parametrize("shape", [(4, 6, 7), (2, 3, 4), (6, 8), (2, 4, 6, 8)])
 def test_a_mask_of_other_extents_is_refused(shape):
-    with pytest.raises(ValueError, match=r"mask must have the spatial extents .*got"):
+    with pytest.raises(ValueError, match=r"mask must have the spatial .*got"):
         dp.build_pyramid(np.zeros((4, 6, 8)), mask=np.ones(shape))
 
 
@@ -510,13 +513,79 @@ def test_a_run_goes_on_only_with_the_same_mask(tmp_path):
         dp.write_pyramid(array, tmp_path / "a.zarr", mode="a", **options)
 
 
-def test_a_masked_pyramid_does_not_grow(tmp_path):
+@pytest.fixture
+def masked(tmp_path):
+    """A masked pyramid, what it is made of, and how."""
     array, mask = values((20, 24, 24), "uint8"), cell((20, 24, 24))
-    dp.write_pyramid(array, tmp_path / "a.zarr", mask=mask, scale_factors=[2])
-    with pytest.raises(ValueError, match="without a mask"):
-        dp.add_levels(tmp_path / "a.zarr", scale_factors=[2, 4])
-    with pytest.raises(ValueError, match="without a mask"):
-        dp.update_pyramid(tmp_path / "a.zarr", {"y": (3, 9)})
+    options = {"mask": mask, "chunks": 8, "shards": False, "name": "a"}
+    dp.write_pyramid(array, tmp_path / "a.zarr", scale_factors=[2], **options)
+    return tmp_path / "a.zarr", array, options
+
+
+def test_a_masked_pyramid_grows_by_levels_with_its_mask(masked, tmp_path):
+    place, array, options = masked
+    dp.write_pyramid(array, tmp_path / "b.zarr", scale_factors=[2, 4], **options)
+    dp.add_levels(place, scale_factors=[2, 4], mask=options["mask"])
+    assert digests_of(place) == digests_of(tmp_path / "b.zarr")
+
+
+def test_a_region_of_a_masked_pyramid_is_taken_up(masked, tmp_path):
+    place, array, options = masked
+    region = {"z": (3, 12), "y": (0, 9), "x": (1, 5)}
+    array = array.copy()
+    array[3:12, 0:9, 1:5] //= 2
+    dp.write_pyramid(array, tmp_path / "b.zarr", scale_factors=[2], **options)
+    copy = tmp_path / "c.zarr"
+    shutil.copytree(place, copy)
+    before = digests_of(place)
+    dp.write_pyramid(array, place, scale_factors=[2], region=region, **options)
+    after = digests_of(place)
+    assert after == digests_of(tmp_path / "b.zarr")
+    assert all(name[4] in "01" for name in after if before[name] != after[name])
+    for name in after:
+        if name.startswith("0/"):
+            (copy / name).write_bytes(after[name])
+    dp.update_pyramid(copy, region, mask=options["mask"])
+    assert digests_of(copy) == after
+    assert dp.verify_pyramid(place, sample="full", mask=options["mask"]).ok
+
+
+def test_a_mask_of_a_coarse_level_goes_to_processes_and_commands(tmp_path):
+    array, mask = values((20, 24, 24), "uint8"), cell((20, 24, 24))[::4, ::4, ::4]
+    for name, data in (("in", array), ("mask", mask)):
+        zarr.create_array(tmp_path / f"{name}.zarr", data=data, chunks=(5, 6, 6))
+    source, path = str(tmp_path / "in.zarr"), str(tmp_path / "mask.zarr")
+    options = {"chunks": 8, "shards": False}
+    a, b = tmp_path / "a.zarr", str(tmp_path / "b.zarr")
+    dp.write_pyramid(array, a, mask=mask, scale_factors=[2, 4, 8], **options)
+    dp.prepare_pyramid(source, b, mask=path, scale_factors=[2, 4], **options)
+    dp.run_units(b)
+    dp.finish_pyramid(b)
+    words = ["add-levels", b, "--factors", "2,4,8", "--mask", path]
+    done = CliRunner().invoke(cli.main, words)
+    assert done.exit_code == 0, done.output
+    assert digests_of(a) == digests_of(tmp_path / "b.zarr")
+    with pytest.raises(ValueError, match="labels must be left out of a plan"):
+        dp.prepare_pyramid(source, tmp_path / "c.zarr", labels=path)
+
+
+def test_a_masked_pyramid_does_not_grow_with_another_mask(masked, tmp_path):
+    place, array, options = masked
+    zarr.create_array(tmp_path / "mask.zarr", data=options["mask"])
+    other = str(tmp_path / "mask.zarr")
+    for grow, more in (
+        (dp.add_levels, {"scale_factors": [2, 4]}),
+        (dp.update_pyramid, {"region": {"y": (3, 9)}}),
+    ):
+        with pytest.raises(ValueError, match=r"mask must be given .*got none"):
+            grow(place, **more)
+        with pytest.raises(ValueError, match="mask must be that of the stored levels"):
+            grow(place, mask=other, **more)
+    with pytest.raises(ValueError, match=r"append must be to .*without a mask"):
+        dp.append(place, array, "z")
+    dp.write_pyramid(array, tmp_path / "plain.zarr", scale_factors=[2])
+    with pytest.raises(ValueError, match=r"mask must be given .*got one"):
+        dp.update_pyramid(tmp_path / "plain.zarr", {}, mask=options["mask"])
 
 
 def test_a_target_that_is_the_mask_is_refused(tmp_path):

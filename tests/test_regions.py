@@ -1,5 +1,6 @@
 """Parts of a pyramid written again: what they hold changes, and nothing else does."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -166,12 +167,15 @@ class StopError(Exception):
     """An interruption of a test's own."""
 
 
+@pytest.mark.parametrize("masked", [False, True])
 def test_a_region_that_is_stopped_goes_on_to_the_same_bytes(
-    tmp_path, place, monkeypatch
+    tmp_path, monkeypatch, masked
 ):
     monkeypatch.setattr("dask_pyramid.cost._UNIT_VOXELS", 2**9)
-    source = changed(volume())
-    dp.write_pyramid(source, tmp_path / "fresh", **SMALL)
+    source, place = changed(volume()), tmp_path / "a"
+    options = {**SMALL, "mask": volume() % 3 if masked else None}
+    dp.write_pyramid(volume(), place, **options)
+    dp.write_pyramid(source, tmp_path / "fresh", **options)
     real, count = units.run_unit, [0]
 
     def run(job, unit, *more):
@@ -183,13 +187,13 @@ def test_a_region_that_is_stopped_goes_on_to_the_same_bytes(
     with monkeypatch.context() as patch:
         patch.setattr("dask_pyramid.runner.tasks.run_unit", run)
         with pytest.raises(StopError):
-            dp.write_pyramid(source, place, region=REGION, workers=1, **SMALL)
+            dp.write_pyramid(source, place, region=REGION, workers=1, **options)
     with pytest.raises(ValueError, match="was interrupted; run that again"):
-        dp.write_pyramid(source, place, mode="a", **SMALL)
+        dp.write_pyramid(source, place, mode="a", **options)
     with pytest.raises(ValueError, match="must wait for the write_pyramid of region"):
         dp.update_pyramid(place, REGION)
     other = dict.fromkeys("zyx", (0, 1))
-    dp.write_pyramid(source, place, region=other, **SMALL)
+    dp.write_pyramid(source, place, region=other, **options)
     assert content(place) == content(tmp_path / "fresh")
 
 
@@ -233,9 +237,16 @@ def test_what_selects_no_part_of_the_same_pyramid_is_refused(tmp_path, place):
     refused("both", region=REGION, units=[1])
     refused("mode 'w'", region=REGION, mode="w")
     refused("without labels", region=REGION, labels=volume())
-    refused("differs: .*method", region=REGION, method="mean")
+    refused(
+        "differs: method: '[a-z]+' there, 'mean' here; mode='w' replaces it$",
+        region=REGION,
+        method="mean",
+    )
     refused("differs", region=REGION, image=volume((20, 17, 25)))
-    refused("and none outside", region={"z": (3, 21)})
+    for outside in ((3, 21), slice(3, 21), slice(-21, None), slice(5, 5)):
+        refused("and none outside", region={"z": outside})
+    refused("a slice or", region={"z": (0.5, 2)})
+    refused("units must be a sequence", units=0)
     assert stamps(place) == before
     assert not (tmp_path / "new").exists()
 
@@ -255,6 +266,26 @@ def test_a_region_of_labels_and_of_a_store_is_written_again(tmp_path):
     dp.write_pyramid(other, tmp_path / "labels", region=REGION, **SMALL)
     found = dp.verify_pyramid(tmp_path / "labels", sample="full")
     assert not found.errors, str(found)
+
+
+def test_a_region_of_labels_is_written_again_and_new_ids_get_colours(tmp_path):
+    ids = volume(dtype="uint32")
+    for name in ("a", "fresh"):
+        dp.write_pyramid(volume(), tmp_path / name, **SMALL)
+    dp.write_labels(tmp_path / "a", ids, name="n")
+    other = changed(ids)
+    other[4, 11, 15] = 2**31
+    dp.write_labels(tmp_path / "fresh", other, name="n")
+    image = stamps(tmp_path / "a" / "0")
+    before = stamps(tmp_path / "a" / "labels" / "n" / "0")
+    dp.write_labels(tmp_path / "a", other, name="n", region=REGION)
+    assert content(tmp_path / "a") == content(tmp_path / "fresh")
+    assert stamps(tmp_path / "a" / "0") == image
+    new = written(before, stamps(tmp_path / "a" / "labels" / "n" / "0"))
+    assert new == {"c/0/1/1", "c/0/1/2"}
+    with pytest.raises(FileNotFoundError, match="a pyramid that is complete"):
+        dp.write_labels(tmp_path / "a", other, name="m", region=REGION)
+    assert not (tmp_path / "a" / "labels" / "m").exists()
 
 
 def test_units_of_a_stored_plan_are_run_by_their_numbers(tmp_path, monkeypatch):
@@ -291,6 +322,13 @@ def test_the_command_writes_a_region_again(tmp_path):
     (place / key(0, (0, 0, 0))).unlink()
     assert run("--region", "z=0:1,y=:1").exit_code == 0
     assert content(place) == good
+    labels = ("labels", str(place), str(source), "--name", "n")
+    assert CliRunner().invoke(cli.main, labels).exit_code == 0
+    (place / "labels" / "n" / key(0, (0, 0, 0))).unlink()
+    done = CliRunner().invoke(cli.main, (*labels, "--region", "z=0:1"))
+    assert done.exit_code == 0, done.output
+    assert dp.verify_pyramid(place, sample="full").ok
+    shutil.rmtree(place / "labels")
     (place / key(0, (0, 0, 0))).unlink()
     done = run("--units", "0")
     assert done.exit_code == 0, done.output

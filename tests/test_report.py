@@ -10,13 +10,8 @@ import pytest
 
 import dask_pyramid as dp
 from dask_pyramid.drawing import levels_svg
-from dask_pyramid.report import (
-    image_html,
-    plan_html,
-    plan_text,
-    pyramid_html,
-    pyramid_text,
-)
+from dask_pyramid.plan_report import plan_html, plan_text
+from dask_pyramid.report import image_html, pyramid_html, pyramid_text
 from dask_pyramid.tables import bytes_text, vectors
 
 EVIL = "<script>alert('&')</script>"

@@ -121,9 +121,23 @@ def test_time_and_channel_stay_as_they_are():
         dp.resample(image, factor={"c": 2})
 
 
+def test_a_shape_beside_a_spacing_says_whether_extents_round_up():
+    image = dp.open_image(np.zeros((11, 7), "uint8"), scale=(0.5, 0.5))
+    for spacing in ({"factor": 0.25}, {"scale": 2}):
+        assert dp.resample(image, **spacing).shape == (3, 2)
+        for shape in ((3, 2), (2, 1)):
+            made = dp.resample(image, shape=shape, **spacing)
+            assert (made.shape, made.scale) == (shape, (2.0, 2.0))
+        assert dp.resample(image, shape={"y": 2}, **spacing).shape == (2, 2)
+    up = dp.resample(image, factor=1 / 4, shape=(3, 2), order=3, anti_aliasing=True)
+    expected = dp.downsample(image, 4, order=3)
+    np.testing.assert_array_equal(up.data.compute(), expected.data.compute())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"factor": 0.5, "shape": (9, 9, 9)}, "shape must be what the spacing gives"),
         ({}, "exactly one of scale, factor, shape and isotropic .* got none"),
         ({"scale": 1, "factor": 2}, "got scale, factor"),
         ({"factor": 2, "zoom": 2}, "zoom must go with isotropic"),
@@ -134,7 +148,8 @@ def test_time_and_channel_stay_as_they_are():
         ({"shape": {"x": 1.5}}, "shape must hold whole numbers"),
         ({"scale": "1 parrot"}, "got 'parrot'"),
         ({"scale": "fast"}, "a length must be a number with a unit"),
-        ({"isotropic": "best"}, "a length must be a number with a unit"),
+        ({"isotropic": "best"}, "isotropic must be 'finest', 'coarsest' or a spacing"),
+        ({"isotropic": "0.5 qm"}, "unit"),
         ({"isotropic": "1 um", "zoom": 2}, "zoom must go with a spacing that is a"),
         ({"factor": 2, "order": 6}, "order must be 0 to 5, got 6"),
         ({"factor": 2, "boundary": "wrap"}, "boundary must be one of reflect"),

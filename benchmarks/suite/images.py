@@ -7,17 +7,21 @@ that compresses to almost nothing, where an image shall be large and quickly mad
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import tifffile
 import zarr
-from scipy import ndimage
 from zarr.codecs import BloscCodec
 
 from suite.processes import FOLDER, SIZE
+
+Region = tuple[slice, ...]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,8 +126,8 @@ def made(case: Case, folder: Path = FOLDER) -> Path:
 
 def _write_tiff(case: Case, path: Path) -> None:
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
-        for _, slab in _slabs(case):
-            for plane in slab:
+        for region in _regions(case):
+            for plane in _pixels(case, region):
                 writer.write(plane, contiguous=True, metadata=None)
 
 
@@ -142,67 +146,79 @@ def _write_zarr(case: Case, path: Path) -> None:
         overwrite=True,
         compressors=compressors,
     )
-    for index, slab in _slabs(case):
-        array[index] = slab
+
+    def write(region: Region) -> None:
+        array[region] = _pixels(case, region)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(write, _regions(case)))
 
 
-def _slabs(case: Case) -> Iterator[tuple[tuple[Any, ...], np.ndarray[Any, Any]]]:
-    """Yield where in the array, and what: whole chunks along y or z."""
-    last = case.axes.endswith("c")
-    axes = case.axes[-1] + case.axes[:-1] if last else case.axes
-    extents = dict(zip(case.axes, case.shape, strict=True))
-    steps = dict(zip(case.axes, case.chunks, strict=True))
-    outer = [extents[a] for a in axes if a in "tc"]
-    depth, height, width = (extents.get(a, 1) for a in "zyx")
-    rng = np.random.default_rng(0)
-    step = max(steps.get("z", 1), 1) if depth > 1 else 1
-    for number, index in enumerate(np.ndindex(*outer)):
-        scene = _Scene(case, (depth, height, width), rng=rng, seed=number)
-        for start in range(0, depth, step):
-            planes = [scene.plane(z) for z in range(start, min(start + step, depth))]
-            slab = np.stack(planes) if "z" in axes else planes[0]
-            at = (*index, slice(start, start + step)) if "z" in axes else index
-            yield ((..., index[0]) if last else at), slab
-
-
-class _Scene:
-    """Planes of a volume, one after the other."""
-
-    def __init__(
-        self, case: Case, shape: tuple[int, int, int], *, rng: Any, seed: int
-    ) -> None:
-        self._case, self._shape, self._rng, self._seed = case, shape, rng, seed
-        grid = [max(2, math.ceil(n / 32)) for n in shape]
-        self._coarse = rng.random(grid).astype("float32")
-        self._ids = rng.integers(1, 2**20, [math.ceil(n / 24) for n in shape])
-
-    def plane(self, z: int) -> np.ndarray[Any, Any]:
-        """Return one plane."""
-        _, height, width = self._shape
-        dtype = self._case.dtype
-        if self._case.content == "ids":
-            ids = self._ids[z // 24].repeat(24, axis=0).repeat(24, axis=1)
-            return ids[:height, :width].astype(dtype)
-        if self._case.content == "pattern":
-            rows = np.arange(height)[:, None] // 16 + np.arange(width) // 16
-            return (1000 + (z + rows) % 64 * 16).astype(dtype)
-        smooth = self._smooth(z)
-        noise = self._rng.standard_normal((height, width), dtype="float32")
-        top = 230 if dtype == "uint8" else 1000
-        values = top / 10 + 0.9 * top * smooth * smooth
-        values += np.sqrt(values) * noise
-        return values.clip(0, 255 if dtype == "uint8" else None).astype(dtype)
-
-    def _smooth(self, z: int) -> np.ndarray[Any, Any]:
-        depth, height, width = self._shape
-        row = z / max(1, depth - 1) * (len(self._coarse) - 1)
-        low = min(int(row), len(self._coarse) - 2)
-        plane = self._coarse[low] + (row - low) * (
-            self._coarse[low + 1] - self._coarse[low]
+def _regions(case: Case) -> Iterator[Region]:
+    """Yield slabs of whole chunks along z, or along y where there is no z."""
+    along = "z" if "z" in case.axes else "y"
+    edges = [
+        [slice(a, min(a + step, n)) for a in range(0, n, step)]
+        for n, step in (
+            (n, chunk if axis == along or axis in "tc" else n)
+            for axis, n, chunk in zip(case.axes, case.shape, case.chunks, strict=True)
         )
-        zoom = [n / m for n, m in zip((height, width), plane.shape, strict=True)]
-        smooth: np.ndarray[Any, Any] = ndimage.zoom(plane, zoom, order=1)
-        return smooth[:height, :width]
+    ]
+    yield from itertools.product(*edges)
+
+
+def _pixels(case: Case, region: Region) -> np.ndarray[Any, Any]:
+    """Return the pixels of a slab: the same whatever else is made, and when."""
+    parts = dict(zip(case.axes, region, strict=True))
+    outer = [axis for axis in case.axes if axis in "tc"]
+    inner = [axis for axis in case.axes if axis not in "tc"]
+    shape = tuple(part.stop - part.start for part in region)
+    order = [case.axes.index(axis) for axis in (*outer, *inner)]
+    pixels = np.empty(shape, case.dtype)
+    for index in np.ndindex(*(shape[case.axes.index(axis)] for axis in outer)):
+        number = [parts[a].start + i for a, i in zip(outer, index, strict=True)]
+        planes = _planes(case, parts, seed=[0, *number])
+        np.transpose(pixels, order)[index] = planes if "z" in inner else planes[0]
+    return pixels
+
+
+def _planes(
+    case: Case, parts: dict[str, slice], *, seed: list[int]
+) -> np.ndarray[Any, Any]:
+    """Return some rows of some planes of one channel."""
+    extents = dict(zip(case.axes, case.shape, strict=True))
+    spans = {a: parts.get(a, slice(0, 1)) for a in "zyx"}
+    sizes = [extents.get(a, 1) for a in "zyx"]
+    z, y, x = (np.arange(span.start, span.stop) for span in spans.values())
+    z, y = z[:, None, None], y[:, None]
+    if case.content == "pattern":
+        return (1000 + (z + y // 16 + x // 16) % 64 * 16).astype(case.dtype)
+    rng = np.random.default_rng(seed)
+    if case.content == "ids":
+        ids = rng.integers(1, 2**20, [math.ceil(n / 24) for n in sizes])
+        return ids[z // 24, y // 24, x // 24].astype(case.dtype)
+    coarse = rng.random([max(2, math.ceil(n / 32)) for n in sizes], dtype="float32")
+    noise = np.random.default_rng([*seed, spans["z"].start, spans["y"].start])
+    top = 230 if case.dtype == "uint8" else 1000
+    made = np.empty((z.size, y.size, x.size), case.dtype)
+    for i in range(z.size):
+        plane = coarse
+        for n, at in zip(sizes, (z[i, 0], y[:, 0], x), strict=True):
+            plane = np.moveaxis(_stretched(plane, n, at), 0, -1)
+        values = top / 10 + 0.9 * top * plane[0] ** 2
+        values += np.sqrt(values) * noise.standard_normal(values.shape, "float32")
+        made[i] = values.clip(0, 255 if case.dtype == "uint8" else None)
+    return made
+
+
+def _stretched(
+    coarse: np.ndarray[Any, Any], n: int, at: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
+    """Return samples of the first axis, which is stretched to `n` by straight lines."""
+    places = (at * ((len(coarse) - 1) / max(1, n - 1))).astype("float32")
+    low = np.minimum(places.astype(int), len(coarse) - 2)
+    share = (places - low).reshape(-1, *(1,) * (coarse.ndim - 1)).astype("float32")
+    return coarse[low] + share * (coarse[low + 1] - coarse[low])
 
 
 def main() -> None:

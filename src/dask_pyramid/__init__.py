@@ -22,7 +22,7 @@ _HOMES = {
     "StoreOptions": "store_options",
     "Verification": "verify",
     "add_levels": "extend",
-    "append": "extend",
+    "append": "appending",
     "build_pyramid": "pyramid",
     "compare_methods": "comparing",
     "downsample": "downsampling",
@@ -71,10 +71,11 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from dask_pyramid.appending import append
     from dask_pyramid.comparing import compare_methods
     from dask_pyramid.comparison import Comparison
     from dask_pyramid.downsampling import downsample
-    from dask_pyramid.extend import add_levels, append, update_pyramid
+    from dask_pyramid.extend import add_levels, update_pyramid
     from dask_pyramid.forecasting import forecast
     from dask_pyramid.image import Image
     from dask_pyramid.labelling import write_labels

@@ -15,6 +15,7 @@ import numpy as np
 from dask_pyramid import __version__, metadata, omero
 from dask_pyramid.amended import with_levels
 from dask_pyramid.attributes import WINDOW, method_record
+from dask_pyramid.idents import label_colours, merged
 from dask_pyramid.provenance import KEY, LevelRecord, Provenance, Tally
 from dask_pyramid.receipts import object_grid
 from dask_pyramid.sources.identity import public_source
@@ -22,6 +23,7 @@ from dask_pyramid.store import ledger
 
 if TYPE_CHECKING:
     from dask_pyramid.existing import Existing
+    from dask_pyramid.idents import Ids
     from dask_pyramid.intents import Growth
     from dask_pyramid.passes import Part
     from dask_pyramid.plan import PyramidPlan
@@ -176,11 +178,13 @@ def final_attributes(
     else:
         attributes = {**existing.attributes, **_fresh(growth, datasets)}
     _extend_channels(attributes, growth, books)
+    _extend_colours(attributes, books.ids)
     record = existing.provenance
     attributes.pop(KEY, None)
     if record is not None and None not in tallies:
         if growth.journal.verb == "write_pyramid":
-            record = replace(record, source=public_source(growth.image))
+            mask = None if growth.mask is None else public_source(growth.mask.image)
+            record = replace(record, source=public_source(growth.image), mask=mask)
         attributes[KEY] = _provenance(record, plan, tallies).to_json()
     return attributes
 
@@ -254,6 +258,25 @@ def _extend_channels(attributes: dict[str, Any], growth: Growth, books: Books) -
         **rendering,
         "channels": [*channels, *made["channels"][before:]],
     }
+
+
+def _extend_colours(attributes: dict[str, Any], ids: Ids) -> None:
+    """Give colours to ids that are new, if those of the others are ours.
+
+    An id that is gone keeps its colour: others may still have it elsewhere.
+    """
+    holder = attributes.get("ome", attributes)
+    about = holder.get("image-label")
+    listed = about.get("colors") if isinstance(about, Mapping) else None
+    if not ids or not isinstance(listed, list):
+        return
+    values = (e.get("label-value") for e in listed if isinstance(e, Mapping))
+    before = tuple(value for value in values if isinstance(value, int))
+    if label_colours(before) != listed:
+        return
+    colours = label_colours(merged(before, ids))
+    rest = {key: value for key, value in about.items() if key != "colors"}
+    holder["image-label"] = {**({"colors": colours} if colours else {}), **rest}
 
 
 def _provenance(

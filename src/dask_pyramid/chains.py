@@ -18,7 +18,9 @@ import numpy as np
 from dask_pyramid.coverage import Coverage
 from dask_pyramid.device import namespace, on_gpu
 from dask_pyramid.geometry import Span, needed
-from dask_pyramid.kernels import fused, has_compiled, reduce_block
+from dask_pyramid.kernels import reduce_block
+from dask_pyramid.kernels.scratch import scratch_bytes
+from dask_pyramid.levels import chain_of
 from dask_pyramid.rolling import Rolling
 from dask_pyramid.schedule import capacities
 from dask_pyramid.tiles import UNCUT, boxes, pieces
@@ -34,15 +36,6 @@ if TYPE_CHECKING:
     from dask_pyramid.schedule import Lane, Move
 
 __all__ = ["Chains"]
-
-# What the generic kernels hold for each voxel that they read: a wide copy, what is
-# padded, a term and the sum, of at most 8 bytes each.
-_GENERIC_BYTES = 4 * 8
-# What fused filters hold for each voxel, where they go axis by axis.
-_FUSED_BYTES = 8
-# What the compiled kernels hold for each voxel of which not all count: values and
-# weights as floats, and which count.
-_MASKED_BYTES = 18
 
 _log = logging.getLogger("dask_pyramid")
 
@@ -83,9 +76,9 @@ class Chains:
         self.buffers = self._buffers(shapes)
         self.coverage = None
         if mask is not None:
-            factors = tuple(map(int, plan.levels[sweep.levels[0].level].factors))
+            chain = chain_of(plan.levels, sweep.levels[0].level)
             self.coverage = Coverage(
-                mask, factors, sweep=sweep, needs=needs, shapes=shapes
+                mask, chain, sweep=sweep, needs=needs, shapes=shapes
             )
 
     def _shapes(self) -> list[list[int]]:
@@ -266,12 +259,10 @@ class Chains:
 
     def _most_voxels(self, reduction: Reduction, out: Any) -> int:
         """Return of how many voxels to make samples at a time."""
-        plan, dtype = self._plan, np.dtype(self._plan.dtype)
-        copies = _GENERIC_BYTES
-        if on_gpu(out):
-            copies = _FUSED_BYTES if fused.has_kernel(dtype, reduction) else copies
-        elif plan.compiled and has_compiled(dtype, reduction):
-            if reduction.ignore is None:
-                return UNCUT
-            copies = _MASKED_BYTES
-        return max(1, self._tile.kernel // copies)
+        scratch = scratch_bytes(
+            self._plan.dtype,
+            reduction,
+            compiled=self._plan.compiled,
+            on_gpu=on_gpu(out),
+        )
+        return max(1, int(self._tile.kernel / scratch)) if scratch else UNCUT

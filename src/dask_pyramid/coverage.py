@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.geometry import Span
+from dask_pyramid.geometry import Reach, Span, needed
 from dask_pyramid.kernels import any_of_window
 from dask_pyramid.rolling import Rolling
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dask_pyramid.image import Region
-    from dask_pyramid.masks import Mask
+    from dask_pyramid.masks import Chain, Mask
     from dask_pyramid.passes import Part, Pass
     from dask_pyramid.schedule import Move
 
@@ -32,8 +32,8 @@ class Coverage:
     ----------
     mask : Mask
         The mask.
-    factors : sequence of int
-        Voxels of level 0 for each voxel of the level that the unit reads.
+    chain : tuple of tuple of int or Fraction
+        How the level that the unit reads is made of level 0.
     sweep : Pass
         The pass of the unit.
     needs : sequence of Part
@@ -45,13 +45,13 @@ class Coverage:
     def __init__(
         self,
         mask: Mask,
-        factors: Sequence[int],
+        chain: Chain,
         *,
         sweep: Pass,
         needs: Sequence[Part],
         shapes: Sequence[Sequence[int]],
     ) -> None:
-        self._mask, self._factors = mask, tuple(factors)
+        self._mask, self._chain = mask, chain
         self._sweep, self._needs = sweep, needs
         axis = sweep.axis
         self._buffers = [
@@ -62,7 +62,7 @@ class Coverage:
     def read(self, move: Move, region: Region) -> np.ndarray[Any, Any]:
         """Read the mask of planes of the level that the unit reads; return it."""
         under = self._buffers[0].extend(move)
-        under[...] = self._mask.read(region, self._factors)
+        under[...] = self._mask.read(region, self._chain)
         held: np.ndarray[Any, Any] = under
         return held
 
@@ -76,14 +76,13 @@ class Coverage:
             )
         ]
         axis = self._sweep.axis
-        steps = tuple(map(int, level.steps))  # others are refused with a mask
         spans[axis] = Span(first=move.start, stop=move.stop, size=below.shape[axis])
         windows = [
-            slice(span.first * step, min(span.stop * step, span.size))
-            for span, step in zip(spans, steps, strict=True)
+            needed(span.first, span.stop, step=step, reach=Reach(), size=span.size)
+            for span, step in zip(spans, level.steps, strict=True)
         ]
         out = self._buffers[move.lane].extend(move)
-        out[...] = any_of_window(self.part(move.lane - 1, windows), steps, spans)
+        out[...] = any_of_window(self.part(move.lane - 1, windows), level.steps, spans)
 
     def part(self, lane: int, region: Sequence[slice]) -> np.ndarray[Any, Any]:
         """Return a view of the mask of voxels that are held."""

@@ -186,15 +186,12 @@ class CupyBackend:
         Raises
         ------
         NoGpuError
-            If there is none; the message says what to install.
+            If there is none; the message says why, and what to install.
         """
         try:
             import cupy
         except ImportError as error:
-            raise NoGpuError(
-                f"device must be 'cpu' where there is no CuPy, got 'gpu' and {error}; "
-                f"{_INSTALL}"
-            ) from error
+            raise NoGpuError(f"there is no CuPy ({error}); {_INSTALL}") from error
         runtime = cupy.cuda.runtime
         try:
             found = [
@@ -202,11 +199,10 @@ class CupyBackend:
             ]
         except runtime.CUDARuntimeError as error:
             raise NoGpuError(
-                f"device must be 'cpu' where there is no GPU, got 'gpu' and {error}; "
-                f"with a GPU and another CUDA, {_INSTALL}"
+                f"there is no GPU ({error}); with one and another CUDA, {_INSTALL}"
             ) from error
         if not found:
-            raise NoGpuError("device must be 'cpu' where there is no GPU, got 'gpu'")
+            raise NoGpuError("there is no GPU")
         return tuple(
             Gpu(
                 # Parts of a card share its place on the bus, but not its UUID.

@@ -84,14 +84,19 @@ class Existing:
         """
         return [self._factors_of(level) for level in self.levels[1:]]
 
+    def stated(self, level: StoredLevel) -> tuple[Factor, ...] | None:
+        """Return the factors that the record of this package states for a level."""
+        records = () if self.provenance is None else self.provenance.levels
+        for record in records:
+            if record.path == level.path and len(record.factors) == len(level.shape):
+                return record.factors
+        return None
+
     def _factors_of(self, level: StoredLevel) -> dict[str, Factor]:
         base = self.levels[0]
         ratios = [s / t for s, t in zip(level.scale, base.scale, strict=True)]
-        factors: tuple[Factor, ...] = tuple(max(1, round(ratio)) for ratio in ratios)
-        records = () if self.provenance is None else self.provenance.levels
-        for record in records:
-            if record.path == level.path and len(record.factors) == len(ratios):
-                factors = record.factors
+        stated = self.stated(level)
+        factors = tuple(max(1, round(r)) for r in ratios) if stated is None else stated
         off = any(abs(r - f) > 1e-3 * f for r, f in zip(ratios, factors, strict=True))
         if off or reduced_shape(base.shape, factors) != level.shape:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The public verbs on what is stored: add levels, update a region, append.
+"""The public verbs on what is stored: add levels, update a region.
 
 Everything here is a few lines over the modules that do the work.
 """
@@ -9,17 +9,14 @@ import dataclasses
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dask_pyramid import growing, runner
 from dask_pyramid.growth import plan_levels, plan_updated
-from dask_pyramid.intents import Site, added, appended, look, superseding, updated
+from dask_pyramid.intents import Site, added, look, updated
 from dask_pyramid.limits import tune_malloc
-from dask_pyramid.orders import check_reach, image_places
+from dask_pyramid.masks import open_mask
+from dask_pyramid.orders import check_reach
 from dask_pyramid.pyramid import Pyramid, stored_pyramid
 from dask_pyramid.session import Execution
-from dask_pyramid.sources import open_image
-from dask_pyramid.sources.identity import identify
 from dask_pyramid.store import targets
 from dask_pyramid.store_options import StoreOptions, share_options
 from dask_pyramid.windows import parse_region
@@ -27,13 +24,12 @@ from dask_pyramid.windows import parse_region
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dask_pyramid.existing import Existing
     from dask_pyramid.factors import ScaleFactors
-    from dask_pyramid.image import Image
+    from dask_pyramid.masks import Mask
     from dask_pyramid.methods import Method, Sigma
     from dask_pyramid.store.targets import Target
 
-__all__ = ["add_levels", "append", "update_pyramid"]
+__all__ = ["add_levels", "reached", "update_pyramid"]
 
 
 def add_levels(
@@ -41,6 +37,7 @@ def add_levels(
     *,
     method: str | Method | None = None,
     sigma: Sigma = None,
+    mask: Any = None,
     scale_factors: ScaleFactors = "auto",
     axes: str | Sequence[str] | None = None,
     scale: Mapping[str, float] | Sequence[float] | None = None,
@@ -70,6 +67,8 @@ def add_levels(
         holds one array.
     method, sigma
         As for `write_pyramid`; by default those of the levels that are there.
+    mask : path, URL, array or Image, optional
+        The mask of a pyramid that was made with one, which is not stored in it.
     scale_factors : "auto", "isotropic", dict, or sequence of number or dict by axis
         Factors of all levels from level 0, increasing; those that are there come
         first, and stay.
@@ -133,7 +132,7 @@ def add_levels(
         device=device,
         gpu_memory_limit=gpu_memory_limit,
     ) as team:
-        target = _reached(store, options, team)
+        target = reached(store, options, team)
         site = look(
             target,
             axes=axes,
@@ -145,18 +144,25 @@ def add_levels(
         if site.is_listed:
             site = growing.settle(site, break_lock=break_lock)
         site.check("add_levels", published=False)
+        found = _mask_of(mask, site)
         plan, n_kept = plan_levels(
             site.existing,
             method=method,
             sigma=sigma,
             scale_factors=scale_factors,
+            mask=found,
             chunks=chunks,
             shards=shards,
             crew=team.crew,
             replaces=replace,
         )
         growth = added(
-            site, plan, n_kept=n_kept, replaces=replace, compressors=compressors
+            site,
+            plan,
+            n_kept=n_kept,
+            replaces=replace,
+            compressors=compressors,
+            mask=None if found is None else found.of_levels(plan.levels),
         )
         if plan.passes or site.found is not None:
             _warn_unnamed(site)
@@ -166,8 +172,14 @@ def add_levels(
     return stored_pyramid(target)
 
 
-def _reached(store: Any, options: StoreOptions, team: runner.Team) -> Target:
-    """Return a store that exists and that those who run the units can write."""
+def _mask_of(mask: Any, site: Site) -> Mask | None:
+    """Open the mask of a stored image."""
+    image = site.existing.image
+    return open_mask(mask, axes=image.axes, shape=image.shape)
+
+
+def reached(store: Any, options: StoreOptions, team: runner.Team) -> Target:
+    """Return a store that exists, which those who run the units can write."""
     target = targets.open_existing(store, options=options)
     if team.elsewhere:
         check_reach(target)
@@ -189,6 +201,7 @@ def update_pyramid(
     *,
     method: str | Method | None = None,
     sigma: Sigma = None,
+    mask: Any = None,
     memory_limit: int | str | None = None,
     device: str = "cpu",
     gpu_memory_limit: int | str | None = None,
@@ -209,6 +222,8 @@ def update_pyramid(
         Where, in voxels of level 0; an axis that a dict does not name is taken whole.
     method, sigma
         How the levels were made; by default what the metadata say.
+    mask : path, URL, array or Image, optional
+        The mask of a pyramid that was made with one, which is not stored in it.
     memory_limit, device, gpu_memory_limit, client, workers, progress, break_lock
         As for `write_pyramid`.
     retries, storage_options
@@ -257,138 +272,27 @@ def update_pyramid(
         device=device,
         gpu_memory_limit=gpu_memory_limit,
     ) as team:
-        target = _reached(store, options, team)
+        target = reached(store, options, team)
         site = look(target)
         site.check("update_pyramid")
         if site.found is not None and site.found.published:
             site = growing.settle(site, break_lock=break_lock)
-        image = site.existing.image
+        image, found = site.existing.image, _mask_of(mask, site)
         regions = [parse_region(region, image.shape, image.axes)]
         if site.found is not None and site.found.region is not None:
             # What an interrupted call has left half done comes first.
             regions = list(dict.fromkeys([site.found.region, *regions]))
         for part in regions:
             plan = plan_updated(
-                site.existing, part, method=method, sigma=sigma, crew=team.crew
+                site.existing,
+                part,
+                method=method,
+                sigma=sigma,
+                mask=found,
+                crew=team.crew,
             )
-            growth = updated(site, plan, part)
+            levels = found and found.of_levels(plan.levels)
+            growth = updated(site, plan, part, mask=levels)
             growing.grow(dataclasses.replace(growth, team=team), execution)
             site = look(target)
     return stored_pyramid(target)
-
-
-def append(
-    store: Any,
-    image: Any,
-    axis: str = "t",
-    *,
-    axes: str | Sequence[str] | None = None,
-    method: str | Method | None = None,
-    sigma: Sigma = None,
-    memory_limit: int | str | None = None,
-    device: str = "cpu",
-    gpu_memory_limit: int | str | None = None,
-    client: Any = None,
-    workers: int | None = None,
-    progress: bool | runner.ProgressCallback | None = None,
-    break_lock: bool = False,
-    retries: int = 2,
-    storage_options: Mapping[str, Any] | StoreOptions | None = None,
-) -> Pyramid:
-    """Append an image behind a stored one, to level 0 and all other levels.
-
-    Parameters
-    ----------
-    store : path, URL or zarr store
-        An OME-Zarr pyramid.
-    image : Image, path, URL or array
-        What `open_image` takes: the axes, data type and, but along `axis`, extents of
-        the pyramid; one frame, channel or plane may lack `axis`. A spacing of 1 without
-        unit says nothing; any other must be the pyramid's.
-    axis : str
-        Axis along which the pyramid grows.
-    axes : str or sequence of str, optional
-        Names of the image's dimensions; an array has those of the pyramid.
-    method, sigma
-        How the levels were made; by default what the metadata say.
-    memory_limit, device, gpu_memory_limit, client, workers, progress, break_lock
-        As for `write_pyramid`.
-    retries, storage_options
-        As for `write_pyramid`.
-
-    Returns
-    -------
-    Pyramid
-        The pyramid as it is stored.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError, TypeError
-        If an argument breaks a rule, the image does not continue the pyramid, or its
-        levels are not level 0 reduced by whole factors; nothing is written then.
-    OSError
-        If the image cannot be read or the store not written, or another process writes
-        it. Readers see the old extents; the same call goes on.
-
-    Notes
-    -----
-    The result is what `write_pyramid` makes of the whole image with the same layout.
-    Objects at the old end that hold old and new voxels are written again, and along a
-    spatial axis the coarse voxels near it, too, that were made of a mirrored border.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from dask_pyramid import open_image, write_pyramid
-    >>> frame = open_image(np.zeros((1, 200, 200), "uint16"), axes="tyx")
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     place = f"{folder}/a.ome.zarr"
-    ...     _ = write_pyramid(frame, place, scale_factors=[2])
-    ...     pyramid = append(place, frame)
-    >>> pyramid.shapes
-    ((2, 200, 200), (2, 100, 100))
-    """
-    tune_malloc()
-    here, there = share_options(storage_options, image, store)
-    execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
-    with runner.connect(
-        client,
-        workers=workers,
-        memory_limit=memory_limit,
-        device=device,
-        gpu_memory_limit=gpu_memory_limit,
-    ) as team:
-        site = look(_reached(store, there, team))
-        site.check("append")
-        opened = _continuation(image, axes, site.existing, options=here)
-        sources = image_places(opened)
-        targets.open_existing(store, sources=sources, options=there)  # lies apart
-        source = identify(opened)
-        if team.elsewhere:
-            opened = runner.portable(opened)
-        planning = {"method": method, "sigma": sigma, "crew": team.crew}
-        growth = appended(site, opened, axis, source=source, options=planning)
-        if site.found is None or site.found.fingerprint == growth.journal.fingerprint:
-            pass
-        elif site.has_grown:
-            site = growing.settle(site, break_lock=break_lock)
-            growth = appended(site, opened, axis, source=source, options=planning)
-        else:
-            growth = superseding(growth)
-        growing.grow(dataclasses.replace(growth, team=team), execution)
-    return stored_pyramid(site.target)
-
-
-def _continuation(
-    image: Any,
-    axes: str | Sequence[str] | None,
-    existing: Existing,
-    *,
-    options: StoreOptions | None,
-) -> Image:
-    """Open what is to be appended; an array has the axes of the pyramid."""
-    # One that lacks the axis is named by its number of dimensions, as any array is.
-    plain = isinstance(image, np.ndarray) or hasattr(image, "dask")
-    if axes is None and plain and image.ndim == existing.image.ndim:
-        axes = existing.image.axes
-    return open_image(image, axes=axes, storage_options=options)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dask_pyramid.device import namespace
 from dask_pyramid.geometry import Reach, Span
 from dask_pyramid.kernels import pays_to_compile, reduce_block, resample_block
-from dask_pyramid.methods import METHODS
+from dask_pyramid.methods import Reduction
 from dask_pyramid.superblocks import Chunks, borrowed, merged, reduced, resampled
 
 if TYPE_CHECKING:
@@ -23,11 +26,10 @@ if TYPE_CHECKING:
 
     from dask_pyramid.image import Image
     from dask_pyramid.masks import Mask
-    from dask_pyramid.methods import Reduction
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.sampling import Sampling
 
-__all__ = ["lazy_levels", "reduce_array", "resample_array"]
+__all__ = ["in_blocks_of", "lazy_levels", "reduce_array", "resample_array"]
 
 # Graphs of so many tasks are not built here; dask takes its detours beyond it.
 _ONE_STEP = 2**40
@@ -54,18 +56,20 @@ def lazy_levels(
 
     Notes
     -----
-    The plan's `graph_tasks` says how many tasks each level adds; those of a mask, about
-    twice as many again, are not among them.
+    The plan's `graph_tasks` says how many tasks each level adds, those of its mask
+    among them.
     """
     levels, under = [image.data], []
     if mask is not None:
-        under.append(mask.lazy(image.data.chunks))
-        levels = [image.data.map_blocks(_masked, under[0], fill=plan.fill)]
+        under.append(_lazy_mask(mask, image.data.chunks))
+        kept = {"dtype": image.dtype, "meta": image.data._meta}
+        levels = [image.data.map_blocks(_masked, under[0], fill=plan.fill, **kept)]
     for level in plan.levels[1:]:
         assert level.parent is not None  # only level 0 has none
         given: dict[str, Any] = {
             "compiled": plan.compiled,
             "first_axis": image.stream_axis,
+            "shape": level.shape,
         }
         below, reduction = levels[level.parent], plan.reduction(level.number)
         if mask is None:
@@ -73,9 +77,57 @@ def lazy_levels(
             continue
         inside = under[level.parent]
         levels.append(reduce_array(below, reduction, mask=inside, **given))
-        found = METHODS["max"].reduction(level.steps, axes=plan.axes)
+        found = Reduction(kernel="any", steps=level.steps, filters=())
         under.append(reduce_array(inside, found, **given))
     return tuple(levels)
+
+
+def _lazy_mask(mask: Mask, chunks: Chunks) -> da.Array:
+    """Return the mask of level 0, in the blocks of the image.
+
+    One that can be read by region has a task for each block.
+    """
+    import dask.array as da
+    from dask.tokenize import tokenize
+
+    reader, axes = mask.image.reader, mask.image.axes
+    if reader is None:
+        return _spread_mask(mask, chunks)
+    lazy: da.Array = da.map_blocks(
+        # A partial is opaque to dask, so the reader is not taken apart for tasks.
+        partial(_mask_task, mask, _bounds(chunks)),
+        chunks=chunks,
+        dtype=bool,
+        meta=np.empty((0,) * len(chunks), bool),
+        name=f"mask-{tokenize(reader, axes, mask.factors, chunks)}",
+    )
+    return lazy
+
+
+def _mask_task(
+    mask: Mask, bounds: Sequence[Sequence[int]], block_id: tuple[int, ...]
+) -> Any:
+    region = tuple(
+        slice(borders[i], borders[i + 1])
+        for borders, i in zip(bounds, block_id, strict=True)
+    )
+    return mask.read(region, ())
+
+
+def _spread_mask(mask: Mask, chunks: Chunks) -> da.Array:
+    """Return a mask that is a graph itself, repeated where it is coarser or lacks axes.
+
+    Its own tasks, and those that spread it, are not counted by a plan.
+    """
+    own = tuple(slice(None) if axis in mask.image.axes else None for axis in mask.axes)
+    under = (mask.image.data != 0)[own]
+    for axis, (sizes, factor) in enumerate(zip(chunks, mask.factors, strict=True)):
+        times = sum(sizes) if under.shape[axis] == 1 else factor
+        if times > 1:
+            under = under.repeat(times, axis)
+    under = under[tuple(slice(0, sum(sizes)) for sizes in chunks)]
+    spread: da.Array = under.rechunk(chunks)
+    return spread
 
 
 def _masked(block: Any, mask: Any, *, fill: float) -> Any:
@@ -86,12 +138,21 @@ def _masked(block: Any, mask: Any, *, fill: float) -> Any:
     return xp.where(inside, block, xp.full_like(block, value))
 
 
+def in_blocks_of(mask: Any, array: da.Array) -> da.Array:
+    """Return an array of any kind as a dask array with the blocks of another one."""
+    import dask.array as da
+
+    blocks: da.Array = da.asarray(mask).rechunk(array.chunks)
+    return blocks
+
+
 def reduce_array(
     array: da.Array,
     reduction: Reduction,
     *,
     compiled: bool,
     first_axis: int = 0,
+    shape: Sequence[int] | None = None,
     mask: da.Array | None = None,
 ) -> da.Array:
     """Return a dask array reduced by one step.
@@ -106,17 +167,19 @@ def reduce_array(
         Whether host blocks go to the compiled kernels.
     first_axis : int
         First axis along which blocks may be merged.
+    shape : sequence of int, optional
+        Extent of the result, if not ``ceil(n / step)``.
     mask : dask.array.Array of bool, optional
         Which voxels count.
 
     Returns
     -------
     dask.array.Array
-        Same dtype, shape ``ceil(n / step)``.
+        Same dtype.
     """
     halos = reduction.halos
     blocks = merged(array.chunks, reduction.steps, halos, first_axis=first_axis)
-    chunks = reduced(blocks, reduction.steps)
+    chunks = reduced(blocks, reduction.steps, shape)
     halo = borrowed(blocks, halos)
     array = _overlapping(array, blocks, halo)
     masks = [] if mask is None else [_overlapping(mask, blocks, halo)]

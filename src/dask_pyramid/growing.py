@@ -129,6 +129,8 @@ def _run(growth: Growth, books: Books, execution: Execution) -> None:
         reader=growth.image.reader,
         target=growth.site.target,
         fingerprint=growth.journal.fingerprint,
+        mask=growth.mask,
+        labels=growth.image.labels,
     )
     with progress_callback(execution.progress, plan.n_tasks) as callback:
         try:

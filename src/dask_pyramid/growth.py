@@ -20,6 +20,7 @@ from dask_pyramid.existing import Existing, StoredLevel, kept, level_path
 from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.methods import Method, Sigma, find_method
 from dask_pyramid.planning import find_image_method, make_plan, spread_sigma
+from dask_pyramid.sources.identity import public_source
 from dask_pyramid.windows import dependent_parts, nothing, whole, whole_objects
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from dask_pyramid.crew import Crew
     from dask_pyramid.factors import ScaleFactors
     from dask_pyramid.image import Image
+    from dask_pyramid.masks import Mask
     from dask_pyramid.passes import Part
     from dask_pyramid.plan import PyramidPlan
 
@@ -43,6 +45,7 @@ def plan_levels(
     method: str | Method | None,
     sigma: Sigma,
     scale_factors: ScaleFactors,
+    mask: Mask | None = None,
     chunks: Any,
     shards: Any,
     crew: Crew,
@@ -54,7 +57,7 @@ def plan_levels(
     ----------
     existing : Existing
         What is stored.
-    method, sigma, scale_factors, chunks, shards
+    method, sigma, scale_factors, mask, chunks, shards
         As for `dask_pyramid.add_levels`.
     crew : Crew
         What runs the units.
@@ -76,7 +79,8 @@ def plan_levels(
     image, first = existing.image, existing.levels[0]
     if replaces:
         existing = replace(existing, levels=existing.levels[:1])
-    record, sigmas = _stored_method(existing, method, sigma)
+    record, sigmas = _stored_method(existing, method, sigma, mask=mask)
+    _check_same_mask(existing, mask)
     if (
         chunks is None
         and math.prod(first.chunks) * image.dtype.itemsize <= _CHUNK_BYTES
@@ -102,6 +106,7 @@ def plan_levels(
         sigma=sigmas,
         version=existing.version,
         nodata=existing.nodata,
+        mask_memory=_memory(mask),
         crew=crew,
         parts=[
             nothing(level) if level.number < n_kept else whole(level)
@@ -137,14 +142,14 @@ def _check_kept(stored: Sequence[StoredLevel], planned: Sequence[Level]) -> None
 
 
 def _stored_method(
-    existing: Existing, method: str | Method | None, sigma: Sigma
+    existing: Existing,
+    method: str | Method | None,
+    sigma: Sigma,
+    *,
+    mask: Mask | None = None,
 ) -> tuple[Method, Sigma]:
     """Return the method that further voxels must be made by."""
-    if existing.nodata is not None and existing.nodata.masked:
-        raise ValueError(
-            "a pyramid that grows must have been made without a mask, got one that was "
-            "made with one, which is not stored; write it anew with write_pyramid"
-        )
+    _check_mask(existing, mask)
     image = existing.image
     if len(existing.levels) == 1:
         # No level shows it: what is asked for, else what the metadata say.
@@ -173,12 +178,36 @@ def _stored_method(
     return existing.method, known
 
 
+def _check_mask(existing: Existing, mask: Mask | None) -> None:
+    """Refuse to grow without the mask, or with one where there was none."""
+    masked = existing.nodata is not None and existing.nodata.masked
+    if masked != (mask is not None):
+        raise ValueError(
+            "mask must be given for a pyramid that was made with one, and for no "
+            f"other, got {'one' if mask is not None else 'none'}; a mask is not stored"
+        )
+
+
+def _check_same_mask(existing: Existing, mask: Mask | None) -> None:
+    """Refuse another mask, as far as a finished pyramid knows its own."""
+    record = existing.provenance
+    if mask is None or record is None or record.mask is None:
+        return
+    now = public_source(mask.image)
+    if now != record.mask:
+        raise ValueError(
+            f"mask must be that of the stored levels, {dict(record.mask)!r}, got "
+            f"{now!r}; write the pyramid anew with write_pyramid"
+        )
+
+
 def plan_updated(
     existing: Existing,
     region: Part,
     *,
     method: str | Method | None,
     sigma: Sigma,
+    mask: Mask | None = None,
     crew: Crew,
 ) -> PyramidPlan:
     """Plan what depends on a region of level 0, on all other levels.
@@ -189,7 +218,7 @@ def plan_updated(
         What is stored.
     region : Part
         From `windows.parse_region`.
-    method, sigma
+    method, sigma, mask
         As for `dask_pyramid.update_pyramid`.
     crew : Crew
         What runs the units.
@@ -199,7 +228,8 @@ def plan_updated(
     PyramidPlan
         Level 0 is read and not written.
     """
-    record, sigmas = _stored_method(existing, method, sigma)
+    record, sigmas = _stored_method(existing, method, sigma, mask=mask)
+    _check_same_mask(existing, mask)
     levels = existing.as_levels(record)
     parts = _dependent(
         existing.image, levels, method=record, sigma=sigmas, region=region
@@ -211,13 +241,19 @@ def plan_updated(
         sigma=sigmas,
         version=existing.version,
         nodata=existing.nodata,
+        mask_memory=_memory(mask),
         crew=crew,
         parts=[nothing(levels[0]), *parts[1:]],
     )
 
 
 def plan_rewritten(
-    existing: Existing, image: Image, region: Part, *, crew: Crew
+    existing: Existing,
+    image: Image,
+    region: Part,
+    *,
+    mask: Mask | None,
+    crew: Crew,
 ) -> PyramidPlan:
     """Plan the objects of level 0 that meet a region, and what depends on them.
 
@@ -229,10 +265,12 @@ def plan_rewritten(
         The source.
     region : Part
         From `windows.parse_region`.
+    mask : Mask or None
+        That of the source.
     crew : Crew
         What runs the units.
     """
-    record, sigmas = _stored_method(existing, None, None)
+    record, sigmas = _stored_method(existing, None, None, mask=mask)
     levels = existing.as_levels(record)
     # An object is written whole: all of it may be other than before.
     parts = _dependent(
@@ -249,6 +287,7 @@ def plan_rewritten(
         sigma=sigmas,
         version=existing.version,
         nodata=existing.nodata,
+        mask_memory=_memory(mask),
         crew=crew,
         parts=parts,
         # What the source says elsewhere must not come in through a halo.
@@ -292,6 +331,11 @@ def plan_appended(
     ValueError
         If the image does not continue what is stored.
     """
+    if existing.nodata is not None and existing.nodata.masked:
+        raise ValueError(
+            "append must be to a pyramid that was made without a mask, got one with "
+            "one, which would have to grow, too; write it anew with write_pyramid"
+        )
     position = axis_of(existing.image, axis)
     image = expanded(image, existing.image.axes, position)
     check_continues(existing.image, image, position)
@@ -319,6 +363,10 @@ def plan_appended(
         parts=_dependent(joined, levels, method=record, sigma=sigmas, region=region),
     )
     return plan, joined
+
+
+def _memory(mask: Mask | None) -> int:
+    return 0 if mask is None else mask.memory
 
 
 def _dependent(

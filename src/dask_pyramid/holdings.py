@@ -27,7 +27,7 @@ __all__ = [
 
 # Units on a GPU at a time, if there is memory: one copies while another computes.
 _PLACES = (2, 1)
-# Intermediates of a generic kernel on a device, where large ones are faster.
+# What a kernel holds on a device beside its block, where large blocks are faster.
 _DEVICE_KERNEL_BYTES = 2**28
 
 
@@ -65,7 +65,9 @@ def held_planes(sweep: Pass) -> list[int]:
     return planes
 
 
-def device_tile(sweep: Pass, *, itemsize: int, memory: int) -> tuple[Tile, int]:
+def device_tile(
+    sweep: Pass, *, itemsize: int, memory: int, scratch: float
+) -> tuple[Tile, int]:
     """Choose how much of a unit is made on a device at a time.
 
     Parameters
@@ -76,6 +78,9 @@ def device_tile(sweep: Pass, *, itemsize: int, memory: int) -> tuple[Tile, int]:
         Bytes of a voxel.
     memory : int
         Bytes of the device for one unit.
+    scratch : float
+        Bytes that kernels hold for each voxel that they read, those of the level that
+        takes most.
 
     Returns
     -------
@@ -87,19 +92,20 @@ def device_tile(sweep: Pass, *, itemsize: int, memory: int) -> tuple[Tile, int]:
     if len(sweep.levels) == 1:  # nothing is made there
         return Tile(planes=1, kernel=1), 0
     cross, most = cross_sections(sweep), held_planes(sweep)
-    kernel = max(tiles.LEAST_KERNEL_BYTES, min(_DEVICE_KERNEL_BYTES, memory // 2))
-    tile = Tile(planes=most[1], kernel=kernel)
+    cap, planes = min(_DEVICE_KERNEL_BYTES, memory // 2), most[1]
     while True:
-        held = _mirrored(sweep, tile.planes, most)
-        needed = sum(p * c for p, c in zip(held, cross, strict=True)) * itemsize
-        smaller = tile.halved(most=tile.planes)
-        if needed + tile.kernel <= memory or smaller == tile:
-            return tile, needed + tile.kernel
-        tile = smaller
+        held = _mirrored(sweep, planes, most)
+        voxels = [p * c for p, c in zip(held, cross, strict=True)]
+        beside = min(cap, math.ceil(scratch * max(voxels[:-1])))
+        tile = Tile(planes=planes, kernel=max(tiles.LEAST_KERNEL_BYTES, beside))
+        needed = sum(voxels) * itemsize + tile.kernel
+        if needed <= memory or (planes == 1 and cap <= tiles.LEAST_KERNEL_BYTES):
+            return tile, needed
+        cap, planes = cap // 2, max(1, planes // 2)
 
 
 def device_use(
-    passes: Sequence[Pass], *, itemsize: int, memory: int
+    passes: Sequence[Pass], *, itemsize: int, memory: int, scratch: Sequence[float]
 ) -> tuple[int, int]:
     """Return what one process makes of a device.
 
@@ -111,6 +117,8 @@ def device_use(
         Bytes of a voxel.
     memory : int
         Bytes of the device that may be used; 0 if there is none.
+    scratch : sequence of float
+        As for `device_tile`, of each pass.
 
     Returns
     -------
@@ -123,8 +131,10 @@ def device_use(
     for places in _PLACES if memory else ():
         most = max(
             (
-                device_tile(sweep, itemsize=itemsize, memory=memory // places)[1]
-                for sweep in passes
+                device_tile(
+                    sweep, itemsize=itemsize, memory=memory // places, scratch=held
+                )[1]
+                for sweep, held in zip(passes, scratch, strict=True)
             ),
             default=0,
         )

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.metadata import parse_multiscales
-from dask_pyramid.report import unit_text
 from dask_pyramid.sources.stored import open_stored
 from dask_pyramid.store_options import StoreOptions, parse_options
 from dask_pyramid.stores import open_store
 from dask_pyramid.tables import Table, bytes_text, table_text, vectors
+from dask_pyramid.wording import unit_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,10 +14,10 @@ from dask_pyramid import __version__
 from dask_pyramid.accounts import base_records, records_without
 from dask_pyramid.existing import Existing, read_existing
 from dask_pyramid.growth import plan_appended
-from dask_pyramid.jobs import differences
+from dask_pyramid.jobs import described_levels, differences
 from dask_pyramid.journal import Journal
 from dask_pyramid.receipts import object_grid
-from dask_pyramid.sources.identity import public_source
+from dask_pyramid.sources.identity import identify, public_source
 from dask_pyramid.sources.zarr_arrays import ZarrReader
 from dask_pyramid.store import ledger, publication, targets
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dask_pyramid.image import Image
+    from dask_pyramid.masks import Mask
     from dask_pyramid.passes import Part
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.runner import Team
@@ -123,6 +124,8 @@ class Growth:
     """Levels as they shall be; passes for what is to be written."""
     image: Image
     """What the first pass reads, if that does not read a stored level."""
+    mask: Mask | None = None
+    """Which voxels count."""
     compressors: Any = None
     """Codecs of new levels, as in zarr-python, or a name."""
     team: Team | None = None
@@ -130,7 +133,13 @@ class Growth:
 
 
 def added(
-    site: Site, plan: PyramidPlan, *, n_kept: int, replaces: bool, compressors: Any
+    site: Site,
+    plan: PyramidPlan,
+    *,
+    n_kept: int,
+    replaces: bool,
+    compressors: Any,
+    mask: Mask | None,
 ) -> Growth:
     """Return the growth that adds levels.
 
@@ -144,7 +153,7 @@ def added(
         Number of levels that stay.
     replaces : bool
         Whether what is there of others is removed.
-    compressors : object
+    compressors, mask
         As for `dask_pyramid.add_levels`.
 
     Raises
@@ -165,6 +174,7 @@ def added(
             plan,
             codecs=publication.codecs_json(plan, compressors),
             stamp=public_source(existing.image).get("stamp"),
+            mask=None if mask is None else identify(mask.image),
         ),
         plan=_plain(plan.to_json()) if plan.passes else {},
         before=tuple(level.shape for level in stays.levels),
@@ -186,6 +196,7 @@ def added(
         journal=journal,
         plan=plan,
         image=existing.image,
+        mask=mask,
         compressors=compressors,
     )
 
@@ -200,7 +211,9 @@ def _check_free(target: Target, paths: set[str]) -> None:
         )
 
 
-def updated(site: Site, plan: PyramidPlan, region: Part) -> Growth:
+def updated(
+    site: Site, plan: PyramidPlan, region: Part, *, mask: Mask | None
+) -> Growth:
     """Return the growth that takes up a changed region.
 
     Parameters
@@ -209,8 +222,8 @@ def updated(site: Site, plan: PyramidPlan, region: Part) -> Growth:
         The store.
     plan : PyramidPlan
         From `plan_updated`.
-    region : Part
-        What has changed of level 0.
+    region, mask
+        What has changed of level 0, and which voxels count.
     """
     existing = site.existing
     return Growth(
@@ -225,11 +238,18 @@ def updated(site: Site, plan: PyramidPlan, region: Part) -> Growth:
         ),
         plan=plan,
         image=existing.image,
+        mask=mask,
     )
 
 
 def rewritten(
-    site: Site, image: Image, plan: PyramidPlan, *, region: Part, source: Any
+    site: Site,
+    image: Image,
+    plan: PyramidPlan,
+    *,
+    region: Part,
+    read: Mapping[str, Any],
+    mask: Mask | None,
 ) -> Growth:
     """Return the growth that writes a region again, from the source on.
 
@@ -243,8 +263,10 @@ def rewritten(
         From `plan_rewritten`.
     region : Part
         Which voxels of level 0 are asked for.
-    source : object
-        What tells the source from others.
+    read : mapping
+        What tells source and mask from others.
+    mask : Mask or None
+        The mask.
     """
     existing = site.existing
     assert existing.provenance is not None  # it has been checked to be of this job
@@ -253,7 +275,7 @@ def rewritten(
         site=site,
         journal=Journal(
             verb="write_pyramid",
-            parameters=_parameters(plan, region=region, source=source),
+            parameters=_parameters(plan, region=region, **read),
             plan=_plain(plan.to_json()),
             before=tuple(level.shape for level in existing.levels),
             records=records,
@@ -261,6 +283,7 @@ def rewritten(
         ),
         plan=plan,
         image=image,
+        mask=mask,
     )
 
 
@@ -282,10 +305,8 @@ def appended(
         What is appended.
     axis : str
         Along which axis.
-    source : mapping
-        What tells the image from others.
-    options : mapping
-        Further arguments of `plan_appended`.
+    source, options : mapping
+        What tells the image from others; further arguments of `plan_appended`.
 
     Raises
     ------
@@ -367,17 +388,7 @@ def _parameters(plan: PyramidPlan, **more: Any) -> dict[str, Any]:
         "nodata": None if plan.nodata is None else plan.nodata.to_json(),
         "version": plan.version,
         "dtype": plan.dtype,
-        "levels": {
-            level.path: {
-                "shape": level.shape,
-                "factors": level.factors,
-                "scale": level.scale,
-                "translation": level.translation,
-                "chunks": level.chunks,
-                "shards": level.shards,
-            }
-            for level in plan.levels
-        },
+        "levels": described_levels(plan),
         **more,
     }
     plain: dict[str, Any] = _plain(found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ __all__ = [
     "StoredJob",
     "check_unchanged",
     "describe",
+    "described_levels",
     "differences",
     "reopen",
     "reopen_mask",
@@ -33,6 +35,10 @@ __all__ = [
 
 # Differences that a message names; the others are counted.
 _NAMED = 6
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 200
+_short.maxlist = _short.maxtuple = _short.maxdict = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,17 +133,7 @@ def describe(
         "nodata": None if plan.nodata is None else plan.nodata.to_json(),
         "version": plan.version,
         "codecs": codecs,
-        "levels": {
-            level.path: {
-                "shape": level.shape,
-                "factors": level.factors,
-                "scale": level.scale,
-                "translation": level.translation,
-                "chunks": level.chunks,
-                "shards": level.shards,
-            }
-            for level in plan.levels
-        },
+        "levels": described_levels(plan),
     }
     # As it will be read back: tuples are lists there.
     plain = json.loads(json.dumps(parameters, default=str))
@@ -147,6 +143,21 @@ def describe(
         origin=image.origin,
         mask_origin=None if mask is None else mask.image.origin,
     )
+
+
+def described_levels(plan: PyramidPlan) -> dict[str, Any]:
+    """Return of each level, by its path, what its bytes depend on."""
+    return {
+        level.path: {
+            "shape": level.shape,
+            "factors": level.factors,
+            "scale": level.scale,
+            "translation": level.translation,
+            "chunks": level.chunks,
+            "shards": level.shards,
+        }
+        for level in plan.levels
+    }
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -159,7 +170,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """
     was, is_ = dict(_flat(old)), dict(_flat(new))
     found = [
-        f"{key}: {was.get(key)!r} there, {is_.get(key)!r} here"
+        f"{key}: {_short.repr(was.get(key))} there, {_short.repr(is_.get(key))} here"
         for key in dict.fromkeys([*was, *is_])
         if was.get(key) != is_.get(key)
     ]
@@ -244,7 +255,9 @@ def reopen_mask(job: StoredJob, image: Image) -> Mask | None:
             f"mask must not change while its pyramid is made, got another one: "
             f"{differences(then, now)}; start again with mode='w'"
         )
-    return open_mask(opened, axes=image.axes, shape=image.shape)
+    found = open_mask(opened, axes=image.axes, shape=image.shape)
+    assert found is not None  # it has been opened
+    return found.of_levels(job.plan.levels)
 
 
 def check_unchanged(job: StoredJob, image: Image, mask: Mask | None) -> None:

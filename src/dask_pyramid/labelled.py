@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid.axes import SPATIAL
+from dask_pyramid.factors import exact
 from dask_pyramid.geometry import ceil_div
 from dask_pyramid.locations import is_url
 from dask_pyramid.multiscales import check_path
+from dask_pyramid.nodata import Nodata
 from dask_pyramid.planning import plan_pyramid
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.arrays import MaskReader
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dask_pyramid.crew import Crew
-    from dask_pyramid.existing import Existing
+    from dask_pyramid.existing import Existing, StoredLevel
+    from dask_pyramid.geometry import Factor
     from dask_pyramid.image import Image
     from dask_pyramid.methods import Method
     from dask_pyramid.plan import PyramidPlan
@@ -275,17 +278,18 @@ def plan_labels(
     Raises
     ------
     ValueError
-        If a level of the image is not level 0 reduced by whole factors, or the method
+        If a level of the image is not level 0 reduced by some factor, or the method
         invents values.
     """
+    Nodata.parse(ignore, False, labels.dtype, name="ignore")
     if chunks is None:
         chunks = _chunks(labels, existing)
     if shards is None and existing.levels[0].shards is None:
         shards = False
     # "The number of multiscale levels MUST be that of the image" (labels, 0.4 to 0.6).
     factors = [
-        {axis: _factor(existing, k, axis) for axis in labels.axes}
-        for k in range(1, len(existing.levels))
+        {axis: _factor(existing, level, axis) for axis in labels.axes}
+        for level in existing.levels[1:]
     ]
     return plan_pyramid(
         labels,
@@ -310,20 +314,35 @@ def _chunks(labels: Image, existing: Existing) -> Any:
     return found if most * labels.dtype.itemsize <= _CHUNK_BYTES else None
 
 
-def _factor(existing: Existing, number: int, axis: str) -> int:
-    """Return the factor of a level, by its spacing or, if that is rough, its extent.
+def _factor(existing: Existing, level: StoredLevel, axis: str) -> Factor:
+    """Return the factor of a level, by its record, its spacing or its extent.
 
-    Other tools round extents down, and some take the ratio of extents for the factor.
+    Other tools round extents down, and some take the ratio of extents for the factor:
+    a whole number that explains the extent goes before the spacing that is stated.
     """
     i = existing.image.axes.index(axis)
-    base, level = existing.levels[0], existing.levels[number]
+    base = existing.levels[0]
     ratio = level.scale[i] / base.scale[i]
-    factor = max(1, round(ratio))
-    extents = {base.shape[i] // factor, ceil_div(base.shape[i], factor)}
-    if abs(ratio - factor) > 1e-3 * factor and level.shape[i] not in extents:
-        raise ValueError(
-            f"level {level.path!r} must be level 0 reduced by whole factors to have "
-            f"labels, got a factor of {ratio:.6g} along {axis!r}; write the image with "
-            "whole scale_factors"
-        )
-    return factor
+    stated = existing.stated(level)
+    if stated is not None and _is_near(ratio, stated[i]):
+        return stated[i]
+    whole = max(1, round(ratio))
+    if _is_near(ratio, whole) or level.shape[i] in _rounded(base.shape[i], whole):
+        return whole
+    if ratio > 1 and level.shape[i] in _rounded(base.shape[i], exact(ratio)):
+        return exact(ratio)
+    raise ValueError(
+        f"level {level.path!r} must be level 0 reduced by some factor to have labels, "
+        f"got {level.shape[i]} of {base.shape[i]} voxels along {axis!r} at {ratio:.6g} "
+        "times their spacing; write it anew with add_levels(replace=True)"
+    )
+
+
+def _is_near(ratio: float, factor: Factor) -> bool:
+    return abs(ratio - factor) <= 1e-3 * factor
+
+
+def _rounded(n: int, factor: Factor) -> tuple[int, int]:
+    """Return what other tools may make of an extent: rounded up, or down."""
+    most = ceil_div(n, factor)
+    return most, most if most * factor == n else most - 1

@@ -15,6 +15,7 @@ from dask_pyramid.labelled import NAME, check_name, dressed, plan_labels, source
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.orders import check_reach, image_places, order_of
 from dask_pyramid.pyramid import Pyramid, stored_pyramid
+from dask_pyramid.regions import check_selection, rewrite
 from dask_pyramid.store import targets
 from dask_pyramid.store.labels import list_label, open_label
 from dask_pyramid.store_options import StoreOptions, share_options
@@ -37,6 +38,7 @@ def write_labels(
     name: str = NAME,
     method: str | Method | None = None,
     ignore: int | None = None,
+    region: Mapping[str, Any] | Sequence[Any] | None = None,
     axes: str | Sequence[str] | None = None,
     chunks: Any = None,
     shards: Any = None,
@@ -70,6 +72,9 @@ def write_labels(
     ignore : int, optional
         An id that wins only where there is no other, the background of sparse labels:
         ``ignore=0``. Without it, thin structures vanish from the coarse levels.
+    region : dict by axis or sequence of slice or (start, stop), optional
+        Write only this part of level 0 again, and what depends on it, into a label
+        image that is complete; as for `write_pyramid`.
     axes : str or sequence of str, optional
         Names of the dimensions; an array has those of the image, or its spatial ones.
     chunks, shards
@@ -123,6 +128,7 @@ def write_labels(
     """
     tune_malloc()
     check_name(name)
+    selects = check_selection(region, None, mode=mode)
     there = share_options(storage_options, labels, store)[1]
     here = source_options(labels, store, storage_options)
     execution = session.Execution(
@@ -150,9 +156,10 @@ def write_labels(
             opened,
             planning=planning,
             compressors=compressors,
-            mode=mode,
+            mode="a" if selects else mode,
             team=team,
             execution=execution,
+            region=region,
         )
     return stored_pyramid(place)
 
@@ -199,12 +206,16 @@ def _write(
     mode: str,
     team: runner.Team,
     execution: session.Execution,
+    region: Any = None,
 ) -> Target:
-    """Write one label image and list it; return where it is."""
+    """Write one label image, or a part of it, and list it; return where it is."""
     sources = image_places(labels)
     place = open_label(site.target, labels.name, mode=mode, sources=sources)
     plan = plan_labels(labels, site.existing, crew=team.crew, **planning)
     order = order_of(labels, plan, place, compressors=compressors, team=team)
-    session.complete(order, execution)
+    if region is None:
+        session.complete(order, execution)
+    else:
+        rewrite(order, execution, region=region, units=None)
     list_label(site.target, labels.name, version=plan.version)
     return place

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dask_pyramid.image import Image
     from dask_pyramid.methods import Method
 
-__all__ = ["Level", "make_levels", "parent_of", "steps_between"]
+__all__ = ["Level", "chain_of", "make_levels", "parent_of", "steps_between"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,29 @@ class Level:
     def size(self) -> int:
         """Number of voxels."""
         return math.prod(self.shape)
+
+
+def chain_of(levels: Sequence[Level], number: int) -> tuple[tuple[Factor, ...], ...]:
+    """Return how a level is made: its steps, those of its parent, and so on.
+
+    Parameters
+    ----------
+    levels : sequence of Level
+        All levels.
+    number : int
+        Which level.
+
+    Returns
+    -------
+    tuple of tuple of int or Fraction
+        Empty for level 0.
+    """
+    chain = []
+    level = levels[number]
+    while level.parent is not None:
+        chain.append(level.steps)
+        level = levels[level.parent]
+    return tuple(chain)
 
 
 def make_levels(

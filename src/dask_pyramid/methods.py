@@ -31,7 +31,9 @@ __all__ = [
     "find_method",
 ]
 
-Kernel = Literal["filter", "mean", "first", "mode", "median", "min", "max", "sample"]
+Kernel = Literal[
+    "filter", "mean", "first", "mode", "median", "min", "max", "sample", "any"
+]
 
 Sigma = float | Mapping[str, float] | Sequence[float | None] | None
 """Standard deviation of a Gaussian: for all axes, by axis, or None for the default."""
@@ -137,7 +139,7 @@ class Method:
             If `sigma` is negative or given to a method without a Gaussian, or if it is
             so small that a voxel of a window has no weight although it may be the only
             one that counts; or if a step is no whole number and the method has no
-            meaning for that, or voxels do not count.
+            meaning for that.
         """
         sigmas = self._sigmas(steps, axes=axes, sigma=sigma)
         if not is_whole(steps):
@@ -172,12 +174,6 @@ class Method:
                 f"steps must be at least 1, got {_steps_text(steps)}; resample makes "
                 "voxels finer"
             )
-        if ignore is not None:
-            raise ValueError(
-                "nodata and skip_nan must not be given for steps between levels that "
-                f"are no whole numbers, got a step of {_steps_text(steps)}; give "
-                "scale_factors that are multiples of those before"
-            )
         if self.between is None:
             able = ", ".join(name for name, m in METHODS.items() if m.between)
             raise ValueError(
@@ -193,7 +189,11 @@ class Method:
             for step, sigma in zip(steps, sigmas, strict=True)
         )
         return Reduction(
-            kernel="sample", steps=tuple(steps), filters=(), samplers=samplers
+            kernel="sample",
+            steps=tuple(steps),
+            filters=(),
+            ignore=ignore,
+            samplers=samplers,
         )
 
     def _sigmas(

@@ -49,6 +49,7 @@ class Nodata:
         dtype: np.dtype[Any],
         *,
         masked: bool = False,
+        name: str = "nodata",
     ) -> Nodata | None:
         """Check what the user asks for.
 
@@ -62,6 +63,8 @@ class Nodata:
             Data type of the image, which must hold the value.
         masked : bool
             Whether there is a mask.
+        name : str
+            What to call the value in a message.
 
         Returns
         -------
@@ -89,7 +92,7 @@ nodata= names a value that does not count
                 f"skip_nan must be False for {dtype}, got {skip_nan!r}; integers have "
                 "no NaN, nodata= names a value that does not count"
             )
-        value = None if nodata is None else _held(nodata, dtype)
+        value = None if nodata is None else _held(nodata, dtype, name)
         is_nan = value is not None and math.isnan(value)
         if value is None and not skip_nan and not masked:
             return None
@@ -144,7 +147,7 @@ nodata= names a value that does not count
         return cls(value=value, nan=found["nan"], masked=found["masked"])
 
 
-def _held(value: Any, dtype: np.dtype[Any]) -> int | float:
+def _held(value: Any, dtype: np.dtype[Any], name: str) -> int | float:
     """Return a value as voxels of a data type hold it.
 
     Raises
@@ -166,7 +169,7 @@ def _held(value: Any, dtype: np.dtype[Any]) -> int | float:
         return whole
     except (TypeError, ValueError, OverflowError):
         raise ValueError(
-            f"nodata must be a finite value that {dtype} can hold"
+            f"{name} must be a finite value that {dtype} can hold"
             f"{', or NaN' if dtype.kind == 'f' else ''}, got {value!r}; it is compared "
             "with the voxels of the image"
         ) from None

@@ -51,7 +51,7 @@ def here(device: Any, limit: int | str | None, *, processes: int = 1) -> Offer:
         gpus = devices.CupyBackend.gpus()
     except devices.NoGpuError as error:
         if device == "gpu":
-            raise
+            raise _none(str(error)) from error
         return Offer(device=device, missing=str(error))
     return _offer(device, limit, gpus, sharing=ceil_div(processes, len(gpus)))
 
@@ -94,7 +94,7 @@ def on_workers(
         if isinstance(found, str):
             missing = f"worker {address}: {found}"
             if device == "gpu":
-                raise devices.NoGpuError(missing)
+                raise _none(missing)
             return Offer(device=device, missing=missing)
     first = [found[0] for found in reports.values()]
     sharing = max(Counter(gpu.uuid for gpu in first).values())
@@ -122,6 +122,12 @@ def _check(device: Any, limit: int | str | None) -> Device:
         )
     found: Device = known
     return found
+
+
+def _none(why: str) -> devices.NoGpuError:
+    return devices.NoGpuError(
+        f"device must be 'cpu' or 'auto' without a GPU, got 'gpu'; {why}"
+    )
 
 
 def _parsed(limit: int | str) -> int:

@@ -1,4 +1,4 @@
-"""On which device the levels of a plan are made: numbers and a rule.
+"""On which device the levels of a plan are made, and what they take of it.
 
 Whatever is stored goes through the codecs of the host, and everything that a GPU makes
 levels of goes through its bus. So it pays only where reductions are a large part of the
@@ -14,11 +14,19 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.geometry import Span
+from dask_pyramid.holdings import device_tile, device_use
+from dask_pyramid.kernels.scratch import scratch_bytes
+from dask_pyramid.sampling import pass_order
+
 if TYPE_CHECKING:
     from dask_pyramid.crew import Offer
     from dask_pyramid.methods import Reduction
+    from dask_pyramid.passes import Pass
+    from dask_pyramid.plan import PyramidPlan
+    from dask_pyramid.tiles import Tile
 
-__all__ = ["pays", "reduce_time", "taken"]
+__all__ = ["pays", "reduce_time", "taken", "tile", "use"]
 
 _log = logging.getLogger("dask_pyramid")
 
@@ -33,6 +41,10 @@ _WINDOWS: dict[str, float] = {
     "median": 1.6,
     "mode": 2.8,
 }
+# Of samplings, whose taps are gathered (benchmarks/resample.py, down by 2.5).
+_GATHERED_TAP = 0.5
+# Filters where not all voxels count go over values and weights.
+_TWICE = 2
 # Of floats, which are sorted otherwise.
 _FLOAT_WINDOWS = {"median": 11.0, "mode": 11.0}
 # Decoding and encoding with Blosc (zstd, level 3), nanoseconds of one core.
@@ -62,6 +74,8 @@ def reduce_time(reduction: Reduction, *, floats: bool) -> float:
     ...                   floats=False), 2)
     0.47
     """
+    if reduction.samplers:
+        return _GATHERED_TAP * _taps_of_samplers(reduction)
     if reduction.filters:
         left = itertools.accumulate(reduction.steps, lambda n, step: n * step)
         taps = (
@@ -70,9 +84,20 @@ def reduce_time(reduction: Reduction, *, floats: bool) -> float:
             if filt.step > 1
         )
         total: float = sum(taps)
-        return _TAP * total
+        return _TAP * total * (1 if reduction.ignore is None else _TWICE)
     windows = {**_WINDOWS, **_FLOAT_WINDOWS} if floats else _WINDOWS
     return windows.get(reduction.kernel, 0.0)
+
+
+def _taps_of_samplers(reduction: Reduction) -> float:
+    """Return the taps for each voxel that is read; of axes that are long."""
+    long = Span(first=0, stop=1, size=2**20)
+    samplings = tuple(sampler.sampling(long) for sampler in reduction.samplers)
+    total, left = 0.0, 1.0
+    for axis in pass_order(samplings):
+        left /= samplings[axis].a
+        total += samplings[axis].n_taps * left
+    return total
 
 
 def pays(
@@ -154,3 +179,48 @@ def taken(offer: Offer, reduction: Reduction | None, **work: Any) -> int:
             takes, why = pays(reduction, **work)
         _log.info("device %s: %s", "gpu" if takes else "cpu", why)
     return offer.memory if takes else 0
+
+
+def use(plan: PyramidPlan) -> tuple[int, int]:
+    """Return how many units of a process are on a GPU at a time, and their bytes.
+
+    Parameters
+    ----------
+    plan : PyramidPlan
+        The plan; both are 0 on the host.
+    """
+    return device_use(
+        plan.passes,
+        itemsize=plan.itemsize,
+        memory=plan.gpu_memory,
+        scratch=[_scratch(plan, sweep) for sweep in plan.passes],
+    )
+
+
+def tile(plan: PyramidPlan, sweep: Pass) -> Tile:
+    """Return how much a unit makes on a GPU at a time.
+
+    Parameters
+    ----------
+    plan : PyramidPlan
+        The plan, for a GPU.
+    sweep : Pass
+        The pass of the unit.
+    """
+    return device_tile(
+        sweep,
+        itemsize=plan.itemsize,
+        memory=plan.gpu_memory // plan.gpu_places,
+        scratch=_scratch(plan, sweep),
+    )[0]
+
+
+def _scratch(plan: PyramidPlan, sweep: Pass) -> float:
+    """Return what kernels hold on a GPU for each voxel that they read, at most."""
+    return max(
+        (
+            scratch_bytes(plan.dtype, plan.reduction(level.level), on_gpu=True)
+            for level in sweep.levels[1:]
+        ),
+        default=0,
+    )

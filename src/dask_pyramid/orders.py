@@ -83,6 +83,8 @@ def make_order(
     if team.elsewhere:
         check_reach(place)
     plan = plan_pyramid(opened, crew=team.crew, mask=masks, **planning)
+    if masks is not None:
+        masks = masks.of_levels(plan.levels)
     order = order_of(
         opened, plan, place, compressors=compressors, team=team, mask=masks
     )

@@ -13,7 +13,7 @@ spans only the units that own one of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -287,6 +287,8 @@ class Units(Sequence[Unit]):
         ValueError
             If one is none.
         """
+        if not isinstance(numbers, Iterable) or isinstance(numbers, str):
+            raise ValueError(f"units must be a sequence of numbers, got {numbers!r}")
         for number in numbers:
             if isinstance(number, bool) or number not in range(len(self)):
                 raise ValueError(

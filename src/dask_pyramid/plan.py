@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dask_pyramid import offload
 from dask_pyramid.cost import KERNEL_BYTES, Budget, decoded_chunks, task_memory
 from dask_pyramid.factors import plain, restored
 from dask_pyramid.geometry import Reach, ceil_div
-from dask_pyramid.holdings import buffer_memory, device_tile, device_use
+from dask_pyramid.holdings import buffer_memory
 from dask_pyramid.kernels import pays_to_compile
 from dask_pyramid.levels import Level
 from dask_pyramid.limits import RUNTIME_BYTES
 from dask_pyramid.methods import Method, Reduction, find_method
 from dask_pyramid.nodata import Nodata
-from dask_pyramid.offload import taken
 from dask_pyramid.passes import Pass, PassLevel, Units
 from dask_pyramid.tiles import UNCUT, Tile
 
@@ -128,7 +128,7 @@ class PyramidPlan:
         return self._device_use()[1]
 
     def _device_use(self) -> tuple[int, int]:
-        return device_use(self.passes, itemsize=self.itemsize, memory=self.gpu_memory)
+        return offload.use(self)
 
     @property
     def buffer_memory(self) -> int:
@@ -140,8 +140,7 @@ class PyramidPlan:
         """Return how much a unit of a pass makes at a time."""
         if not self.gpu_memory:
             return Tile(planes=UNCUT, kernel=KERNEL_BYTES)
-        memory = self.gpu_memory // self.gpu_places
-        return device_tile(sweep, itemsize=self.itemsize, memory=memory)[0]
+        return offload.tile(self, sweep)
 
     def offered(self, offer: Offer) -> PyramidPlan:
         """Return the same units on the device that was asked for.
@@ -156,7 +155,7 @@ class PyramidPlan:
         ValueError
             If not one unit fits.
         """
-        memory = taken(
+        memory = offload.taken(
             offer,
             self.reduction(1) if len(self.levels) > 1 else None,
             dtype=self.dtype,
@@ -372,12 +371,12 @@ class PyramidPlan:
             ) from error
 
     def __str__(self) -> str:
-        from dask_pyramid.report import plan_text
+        from dask_pyramid.plan_report import plan_text
 
         return plan_text(self)
 
     def _repr_html_(self) -> str:
-        from dask_pyramid.report import plan_html
+        from dask_pyramid.plan_report import plan_html
 
         return plan_html(self)
 

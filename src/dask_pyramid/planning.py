@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import superblocks
@@ -70,10 +71,7 @@ def plan_pyramid(
     skip_nan : bool
         Whether NaN does not count; by default a NaN makes NaN of all that it reaches.
     mask : path, URL, array or Image, optional
-        What `open_image` takes, of the spatial extents of level 0, without t and c or
-        with them. What is not under it (zero) does not count and is not written: it is
-        `nodata`, NaN with `skip_nan`, or 0. A voxel of a level is under the mask if a
-        voxel of its window is.
+        As for `write_pyramid`: of the spatial extents of level 0, or of another level.
     scale_factors : "auto", "isotropic", dict, or sequence of number or dict by axis
         Factors from level 0, increasing. ``"auto"`` halves the axes whose spacing is at
         most sqrt(2) times the finest, until the spatial part fits into one chunk.
@@ -119,7 +117,10 @@ def plan_pyramid(
     there is none it is made from the level before it, and its voxels are resampled at
     their centres: ``"gaussian"``, ``"gaussian-stride"`` and ``"mean"`` by a Gaussian of
     ``(step - 1) / 2`` voxels and linear interpolation, ``"mode"`` and ``"nearest"`` as
-    the nearest voxel; other methods refuse. Extents round up as for all levels.
+    the nearest voxel; other methods refuse. Where not all voxels count these are a
+    normalised convolution, or the nearest voxel if that counts; else the mean of those
+    that count in the window (each voxel that it touches), or the first of them. Extents
+    round up as for all levels.
 
     Examples
     --------
@@ -139,7 +140,6 @@ def plan_pyramid(
             f"device must be given to those who run the units, got {device!r} for a "
             "plan that is only stored; run_units and finish_pyramid take it"
         )
-    opened_mask = open_mask(mask, axes=image.axes, shape=image.shape)
     levels = make_levels(
         image,
         record,
@@ -147,6 +147,9 @@ def plan_pyramid(
         chunks=chunks,
         shards=False if version == "0.4" else shards,
     )
+    opened_mask = open_mask(mask, axes=image.axes, shape=image.shape)
+    if opened_mask is not None:
+        opened_mask.of_levels(levels)
     return make_plan(
         image,
         levels,
@@ -330,14 +333,41 @@ def _fitting(
 def _graph_tasks(
     image: Image, levels: Sequence[Level], reductions: Sequence[Reduction]
 ) -> tuple[int, ...]:
-    blocks = [image.blocks]
-    counts = [math.prod(map(len, blocks[0])) if image.reader is not None else 0]
+    """Return how many tasks each level adds to the lazy graph, its mask among them."""
+    ignore = reductions[0].ignore
+    masked = ignore is not None and ignore.masked
+    n_blocks = math.prod(map(len, image.blocks))
+    # Blocks are read, and with a mask that is, and both are put together.
+    counts = [(n_blocks if image.reader is not None else 0) + 2 * n_blocks * masked]
+    blocks, under = [image.blocks], [image.blocks]
+    waiting = [0]  # the mask of a level is made with the first level that needs it
     for level, reduction in zip(levels[1:], reductions[1:], strict=True):
         assert level.parent is not None  # only level 0 has none
-        below = blocks[level.parent]
-        above = superblocks.merged(
-            below, level.steps, reduction.halos, first_axis=image.stream_axis
-        )
-        counts.append(superblocks.tasks(below, above, reduction.halos))
-        blocks.append(superblocks.reduced(above, level.steps))
+        made = partial(_blocks_made, level=level, first_axis=image.stream_axis)
+        count, above, after = made(blocks[level.parent], reduction)
+        blocks.append(after)
+        if masked:
+            inside = under[level.parent]
+            # Cut as the voxels are, but not reduced with them; then by itself.
+            count += superblocks.tasks(inside, above, reduction.halos)
+            count += waiting[level.parent] - math.prod(map(len, above))
+            waiting[level.parent] = 0
+            any_of = Reduction(kernel="any", steps=level.steps, filters=())
+            later, cut, after = made(inside, any_of)
+            if cut == above:  # which is done already
+                later = superblocks.tasks(cut, cut, any_of.halos)
+            waiting.append(later)
+            under.append(after)
+        counts.append(count)
     return tuple(counts)
+
+
+def _blocks_made(
+    below: superblocks.Chunks, reduction: Reduction, *, level: Level, first_axis: int
+) -> tuple[int, superblocks.Chunks, superblocks.Chunks]:
+    """Return tasks of a reduction, blocks that it is made of, and those it makes."""
+    above = superblocks.merged(
+        below, level.steps, reduction.halos, first_axis=first_axis
+    )
+    count = superblocks.tasks(below, above, reduction.halos)
+    return count, above, superblocks.reduced(above, level.steps, level.shape)

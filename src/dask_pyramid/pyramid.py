@@ -231,7 +231,7 @@ def build_pyramid(
         translation=tuple(level.translation for level in plan.levels),
         method=plan.method.name,
         plan=plan,
-        mask=opened_mask,
+        mask=opened_mask and opened_mask.of_levels(plan.levels),
     )
 
 

@@ -29,7 +29,7 @@ _VERB = "write_pyramid"
 
 
 def check_selection(
-    region: Any, units: Sequence[int] | None, *, mode: str, labels: Any
+    region: Any, units: Sequence[int] | None, *, mode: str, labels: Any = None
 ) -> bool:
     """Return whether parts are selected, and refuse what does not go with it.
 
@@ -48,7 +48,7 @@ def check_selection(
         what = f"mode {mode!r}" if mode == "w" else "labels"
         raise ValueError(
             f"region and units must go without labels and mode 'w', got {what}; they "
-            "change a pyramid that stays"
+            "change a pyramid that stays, write_labels(region=) a label image"
         )
     return True
 
@@ -104,9 +104,12 @@ def rewrite(
         growth = rewritten(
             site,
             image,
-            plan_rewritten(site.existing, image, part, crew=order.team.crew),
+            plan_rewritten(
+                site.existing, image, part, mask=order.mask, crew=order.team.crew
+            ),
             region=part,
-            source=order.job.parameters["source"],
+            read={name: order.job.parameters[name] for name in ("source", "mask")},
+            mask=order.mask,
         )
         growing.grow(dataclasses.replace(growth, team=order.team), execution)
         site = look(target)

@@ -39,8 +39,8 @@ def resample(
 ) -> Image:
     """Return an image at another spacing, lazily.
 
-    Exactly one of `scale`, `factor`, `shape` and `isotropic` says which. Axes t and c
-    stay as they are.
+    One of `scale`, `factor`, `shape` and `isotropic` says which. Axes t and c stay as
+    they are.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ def resample(
         New samples for each old one: 0.5 halves, 2 doubles the number, as in
         scikit-image.
     shape : dict by axis or sequence of int, optional
-        Extent wanted; voxels become so large that they cover the same.
+        Extent wanted; voxels become so large that they cover the same. With `scale` or
+        `factor`, which say how large they are, whether extents round up or down.
     isotropic : {"finest", "coarsest"}, number or text, optional
         One spacing for all spatial axes: the finest or coarsest there is, or this one.
     zoom : float, optional
@@ -87,7 +88,7 @@ def resample(
     Raises
     ------
     ValueError
-        If none or several of the four are given, an argument breaks a rule, or labels
+        If none or too many of the four are given, an argument breaks a rule, or labels
         would be averaged.
 
     Notes
@@ -105,8 +106,11 @@ def resample(
     How large it gets is known before anything is read: ``resample(...).nbytes``, and
     `plan_pyramid` of it.
 
-    Whole factors with extents that round up: ``shape`` of ``-(-n // f)``, or, for a
-    mean whose last window is cut, `downsample`.
+    All voxels count: NaN makes NaN of all that it reaches, and a value for nothing
+    measured is one as any other. To leave voxels out, reduce by whole factors with
+    `downsample`, or by any with ``write_pyramid(scale_factors=[2.5], nodata=0)``.
+
+    Whole factors with extents that round up: `downsample` with `order`.
 
     Examples
     --------

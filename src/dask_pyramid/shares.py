@@ -32,8 +32,8 @@ def prepare_pyramid(image: Any, target: Any, **options: Any) -> PyramidPlan:
     target : path or URL
         Where to.
     **options
-        Keyword arguments of `write_pyramid`, but for where to run: those who run units
-        choose client and device.
+        Keyword arguments of `write_pyramid`, but for `labels`, `region` and `units`,
+        and for where to run: those who run units choose client and device.
 
     Returns
     -------
@@ -52,6 +52,12 @@ def prepare_pyramid(image: Any, target: Any, **options: Any) -> PyramidPlan:
     >>> run_units("stack.ome.zarr", shard=(1, 2))  # doctest: +SKIP
     >>> finish_pyramid("stack.ome.zarr")  # doctest: +SKIP
     """
+    for key in ("labels", "region", "units"):
+        if options.pop(key, None) is not None:
+            raise ValueError(
+                f"{key} must be left out of a plan that is stored; write_labels and "
+                "write_pyramid take it once the pyramid is complete"
+            )
     reading = {
         key: options.pop(key, None)
         for key in ("axes", "scale", "translation", "unit", "name")

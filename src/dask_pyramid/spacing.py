@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.axes import SPATIAL, comparable, normalise_unit, per_axis
@@ -53,7 +53,7 @@ def wanted_spacing(
     image : Image
         The image; only its axes, shape, scale and unit are looked at.
     scale, factor, shape, isotropic, zoom
-        As for `dask_pyramid.resample`; exactly one of the first four.
+        As for `dask_pyramid.resample`; one of the first four, or `shape` beside one.
 
     Returns
     -------
@@ -72,16 +72,19 @@ def wanted_spacing(
         "isotropic": isotropic,
     }
     named = [name for name, value in given.items() if value is not None]
-    if len(named) != 1:
+    if len(named) != 1 and set(named) not in ({"scale", "shape"}, {"factor", "shape"}):
         raise ValueError(
-            "exactly one of scale, factor, shape and isotropic must be given, got "
-            f"{', '.join(named) or 'none'}"
+            "exactly one of scale, factor, shape and isotropic must be given, or shape "
+            f"with scale or factor, got {', '.join(named) or 'none'}"
         )
     if zoom is not None and isotropic is None:
         raise ValueError(
             f"zoom must go with isotropic, got {zoom!r} with {named[0]}; give the "
             "factor, or isotropic='finest' or 'coarsest'"
         )
+    if shape is not None and len(named) > 1:
+        spaced = wanted_spacing(image, scale=scale, factor=factor)
+        return _cut(image, spaced, _sizes(image, shape))
     if shape is not None:
         return _of_shape(image, shape)
     if factor is not None:
@@ -139,7 +142,8 @@ def spatial_entries(value: Any, axes: Sequence[str], *, name: str) -> tuple[Any,
     return entries
 
 
-def _of_shape(image: Image, shape: Any) -> tuple[Wanted, ...]:
+def _sizes(image: Image, shape: Any) -> tuple[int | None, ...]:
+    """Return the extents that are asked for; None along axes that are not named."""
     if not isinstance(shape, Iterable) or isinstance(shape, str):
         raise ValueError(
             f"shape must be a dict by axis or a sequence, got {shape!r}; "
@@ -153,15 +157,41 @@ def _of_shape(image: Image, shape: Any) -> tuple[Wanted, ...]:
                 for axis, size, n in zip(image.axes, shape, image.shape, strict=True)
                 if axis in SPATIAL or size != n
             }
-    found = []
     sizes = spatial_entries(shape, image.axes, name="shape")
-    for size, n, scale in zip(sizes, image.shape, image.scale, strict=True):
-        size = n if size is None else size
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+    for size in sizes:
+        whole = isinstance(size, int) and not isinstance(size, bool)
+        if size is not None and not (whole and size >= 1):
             raise ValueError(
                 f"shape must hold whole numbers of at least 1, got {size!r}"
             )
+    return sizes
+
+
+def _of_shape(image: Image, shape: Any) -> tuple[Wanted, ...]:
+    sizes = _sizes(image, shape)
+    found = []
+    for size, n, scale in zip(sizes, image.shape, image.scale, strict=True):
+        size = n if size is None else size
         found.append(Wanted(size=size, a=n / size, scale=scale * (n / size)))
+    return tuple(found)
+
+
+def _cut(
+    image: Image, spaced: Sequence[Wanted], sizes: Sequence[int | None]
+) -> tuple[Wanted, ...]:
+    """Return spacings with extents that were asked for, if both may go together."""
+    found = []
+    for axis, n, space, size in zip(
+        image.axes, image.shape, spaced, sizes, strict=True
+    ):
+        exact = n / space.a
+        wanted = space.size if size is None else size
+        if not exact - 1 < wanted < exact + 1:
+            raise ValueError(
+                "shape must be what the spacing gives, rounded up or down, got "
+                f"{wanted} for {exact:g} along {axis!r}; leave out one of both"
+            )
+        found.append(replace(space, size=wanted))
     return tuple(found)
 
 
@@ -214,6 +244,11 @@ def _isotropic(image: Image, isotropic: Any, zoom: float | None) -> tuple[Any, .
         wanted: Any = image.scale[space[chosen]] / zoomed
         home = space[chosen]
     elif isinstance(isotropic, str):
+        if not any(letter.isdigit() for letter in isotropic):
+            raise ValueError(
+                "isotropic must be 'finest', 'coarsest' or a spacing, a number or a "
+                f"text such as '0.5 um', got {isotropic!r}"
+            )
         if zoomed != 1:
             raise ValueError(
                 f"zoom must go with a spacing that is a number, got {isotropic!r}"

@@ -74,8 +74,9 @@ def _merge(
 ) -> tuple[int, ...]:
     total = sum(blocks)
     if not isinstance(step, int):
-        # A window may belong to two blocks, but each block has a sample of its own.
-        step, least = 1, max(least, math.ceil(step))
+        # A window may belong to two blocks, but each block has a sample of its own, and
+        # the last one has another if that lies beyond level 0.
+        step, least = 1, max(least, math.ceil(2 * step))
     borders = list(itertools.accumulate(blocks))
     if any(border % step for border in borders[:-1]):
         regular = ceil_div(max(size, least), step) * step
@@ -143,20 +144,34 @@ def _regular(extent: int, size: int) -> tuple[int, ...]:
     return (size,) * whole + ((rest,) if rest else ())
 
 
-def reduced(chunks: Chunks, steps: Sequence[Factor]) -> Chunks:
+def reduced(
+    chunks: Chunks, steps: Sequence[Factor], shape: Sequence[int] | None = None
+) -> Chunks:
     """Return the blocks of the next level: a window belongs to where it begins.
+
+    Parameters
+    ----------
+    chunks : tuple of tuple of int
+        Blocks along each axis.
+    steps : sequence of int or Fraction
+        Window along each axis.
+    shape : sequence of int, optional
+        Extent of the level; by default ``ceil(n / step)``. Steps that are no whole
+        numbers may end one sample earlier, which lies beyond level 0.
 
     Examples
     --------
     >>> reduced(((4, 3), (2,)), (2, 1))
     ((2, 2), (2,))
     """
+    if shape is None:
+        shape = [ceil_div(sum(b), step) for b, step in zip(chunks, steps, strict=True)]
     return tuple(
         tuple(
-            ceil_div(stop, step) - ceil_div(stop - n, step)
+            min(extent, ceil_div(stop, step)) - ceil_div(stop - n, step)
             for n, stop in zip(blocks, itertools.accumulate(blocks), strict=True)
         )
-        for blocks, step in zip(chunks, steps, strict=True)
+        for blocks, step, extent in zip(chunks, steps, shape, strict=True)
     )
 
 
@@ -192,7 +207,8 @@ def tasks(before: Chunks, after: Chunks, reaches: Sequence[Reach]) -> int:
     -------
     int
         Cutting, one task for each part of a block that is cut; merging, one for each
-        super-block that is new; borders, 3n - 2 along each axis with a halo;
+        super-block that is new; borders, 3n - 2 along each axis with a halo at both
+        ends;
         overlapping and reducing, one each.
 
     Examples
@@ -207,7 +223,7 @@ def tasks(before: Chunks, after: Chunks, reaches: Sequence[Reach]) -> int:
     if all(reach == Reach() for reach in reaches):
         return merging + n_blocks
     borders = math.prod(
-        n if reach == Reach() else 3 * n - 2
+        n + (n - 1) * ((reach.before > 0) + (reach.after > 0))
         for n, reach in zip(counts, reaches, strict=True)
     )
     return merging + borders + 2 * n_blocks

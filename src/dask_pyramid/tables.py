@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from fractions import Fraction
 
-__all__ = ["Table", "bytes_text", "numbers_text", "table_html", "table_text", "vectors"]
+__all__ = [
+    "Table",
+    "bytes_text",
+    "html_block",
+    "numbers_text",
+    "table_html",
+    "table_text",
+    "vectors",
+]
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -151,3 +159,28 @@ def _row_html(tag: str, cells: Sequence[str], right: frozenset[int]) -> str:
         for i, cell in enumerate(cells)
     )
     return f'<tr style="background:transparent">{"".join(entries)}</tr>'
+
+
+def html_block(title: str, svg: str, *tables: Table) -> str:
+    """Return a heading, a drawing and tables as HTML.
+
+    Parameters
+    ----------
+    title : str
+        Text; it is escaped.
+    svg : str
+        The drawing.
+    *tables : Table
+        What is below.
+
+    Returns
+    -------
+    str
+        A ``<div>``.
+    """
+    rows = "".join(table_html(table) for table in tables)
+    return (
+        '<div style="color:inherit;background:transparent">'
+        f'<div style="font-weight:600">{escape(title)}</div>'
+        f'<div style="margin:6px 0">{svg}</div>{rows}</div>'
+    )

@@ -71,9 +71,9 @@ def write_pyramid(
         `labels` group when it is complete, each as `write_labels` does by default.
     region : dict by axis or sequence of slice or (start, stop), optional
         Write only this part of level 0 again, and what depends on it, into a complete
-        pyramid of the same job whose source has changed there, or whose objects are
-        damaged. Objects are written whole, each at once; all others stay. The same call
-        goes on after a kill.
+        pyramid of the same job whose source (or mask) has changed there, or whose
+        objects are damaged. Objects are written whole, each at once; all others stay.
+        The same call goes on after a kill.
     units : sequence of int, optional
         The same for what units of the first pass write, by their numbers in
         ``plan_pyramid(...).units`` of the same arguments.
@@ -91,10 +91,11 @@ def write_pyramid(
     skip_nan : bool
         Whether NaN does not count; by default a NaN makes NaN of all that it reaches.
     mask : path, URL, array or Image, optional
-        What `open_image` takes, of the spatial extents of level 0, without t and c or
-        with them. What is not under it (zero) does not count and is not written: it is
-        `nodata`, NaN with `skip_nan`, or 0. A voxel of a level is under the mask if a
-        voxel of its window is.
+        What `open_image` takes, of the spatial extents of level 0, or of a coarser
+        level, where it stands for whole windows; without t and c or with them. What is
+        not under it (zero) does not count and is not written: it is `nodata`, NaN with
+        `skip_nan`, or 0. A voxel of a level is under the mask if a voxel of its window
+        is.
     scale_factors : "auto", "isotropic", dict, or sequence of number or dict by axis
         Factors from level 0, increasing: ``[2, 4, 8]``. ``"auto"`` makes voxels
         isotropic first and ends when the spatial part fits into one chunk.

@@ -212,7 +212,7 @@ _GROWTH = (*MACHINE, *DEVICE, *STORE, BREAK_LOCK, *RUNNING, RETRIES, PROGRESS, D
 
 @main.command("add-levels")
 @click.argument("store", metavar="STORE")
-@with_options(*READING, *LEVELS, COMPRESSOR)
+@with_options(*READING, *LEVELS, MASK, COMPRESSOR)
 @click.option(
     "--replace",
     is_flag=True,
@@ -237,7 +237,7 @@ def add_levels(store: str, **given: Any) -> None:
     help="Voxels of level 0 that have changed, by axis: z=0:16,y=512:,x=0:100. An axis "
     "that is not named is taken whole.",
 )
-@with_options(*METHOD, *_GROWTH)
+@with_options(*METHOD, MASK, *_GROWTH)
 def update(store: str, **given: Any) -> None:
     """Compute again what depends on a region of level 0 that has changed."""
     _grow(dp.update_pyramid, store, **given)

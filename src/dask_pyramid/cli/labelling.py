@@ -59,6 +59,12 @@ _LAYOUT = LAYOUT[3:5]
     help="An id that wins only where there is no other, such as 0, the background.",
 )
 @click.option("--axes", metavar="AXES", help="Names of the dimensions of IN.")
+@click.option(
+    "--region",
+    metavar="RANGES",
+    callback=parsed_by(options.region),
+    help="Write only this part of a complete label image again: z=0:16,y=512:.",
+)
 @with_options(*_LAYOUT, COMPRESSOR, MODE, *MACHINE, *STORE, BREAK_LOCK)
 @with_options(*DEVICE, *RUNNING, RETRIES, PROGRESS, DEBUG)
 def labels(

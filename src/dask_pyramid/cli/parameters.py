@@ -110,8 +110,8 @@ READING = (
 MASK = click.option(
     "--mask",
     metavar="PATH",
-    help="Image of the extents of level 0, with or without t and c; what is zero there "
-    "does not count and is not written.",
+    help="Image of the extents of level 0 or of a coarser level, with or without t and "
+    "c; what is zero there does not count and is not written.",
 )
 CORES = click.option(
     "--cores",

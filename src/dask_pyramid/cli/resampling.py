@@ -126,7 +126,7 @@ def resample(
 ) -> None:
     """Write the image IN at another spacing as a pyramid to OUT.
 
-    Exactly one of --to-scale, --factor, --shape and --isotropic says which. IN and OUT,
+    One of --to-scale, --factor, --shape and --isotropic says which. IN and OUT,
     and all other options, are as for write; --factors none writes one level alone.
     """
     from dask_pyramid.store_options import share_options

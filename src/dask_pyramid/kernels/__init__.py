@@ -138,8 +138,12 @@ def reduce_block(
     Integers: `mean` is exact and rounds half to even. Filters accumulate axis by axis
     in float32 for data of 8 and 16 bits and in float64 above, then round half to even.
     """
+    if reduction.kernel == "any":
+        return any_of_window(block, reduction.steps, spans)
     if reduction.samplers:
-        return _resampled(block, reduction, spans, compiled=compiled, out=out)
+        return _resampled(
+            block, reduction, spans, mask=mask, compiled=compiled, out=out
+        )
     host = compiled and isinstance(block, np.ndarray)
     if host and has_compiled(block.dtype, reduction):
         if out is None:
@@ -163,6 +167,7 @@ def _resampled(
     reduction: Reduction,
     spans: Sequence[Span],
     *,
+    mask: Any,
     compiled: bool,
     out: np.ndarray[Any, Any] | None,
 ) -> Any:
@@ -177,9 +182,19 @@ def _resampled(
     ):
         part = sampling.needed(span.first, span.stop)
         cut.append(slice(part.start - held.start, part.stop - held.start))
-    return resample_block(
-        block[tuple(cut)], samplings, spans, compiled=compiled, out=out
-    )
+
+    def resample(array: Any, out: Any = None) -> Any:
+        return resample_block(
+            array[tuple(cut)], samplings, spans, compiled=compiled, out=out
+        )
+
+    if reduction.ignore is None:
+        return resample(block, out)
+    samples = masked.resampled(block, reduction, spans, resample=resample, mask=mask)
+    if out is None:
+        return samples
+    out[...] = samples
+    return out
 
 
 def _reduce_compiled(

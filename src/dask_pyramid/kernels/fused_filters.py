@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.filters import AxisFilter
 
-__all__ = ["filter_block"]
+__all__ = ["filter_block", "in_one_pass"]
 
 _THREADS = 128
 # Rows that a thread holds: more of them are read less often, fewer leave registers.
@@ -44,14 +44,17 @@ def filter_block(
     block: Any, out: Any, filters: Sequence[AxisFilter], spans: Sequence[Span]
 ) -> None:
     """Filter a block into C-contiguous memory on its device."""
-    if _fits_registers(filters):
+    if in_one_pass(filters):
         _filter_volume(block, out, filters, spans)
     else:
         _filter_axes(block, out, filters, spans)
 
 
-def _fits_registers(filters: Sequence[AxisFilter]) -> bool:
-    """Return whether one pass over all axes keeps its sums in registers."""
+def in_one_pass(filters: Sequence[AxisFilter]) -> bool:
+    """Return whether one pass over all axes keeps its sums in registers.
+
+    Else they are held on the device between one axis and the next.
+    """
     if any(f.step > 1 for f in filters[:-3]):
         return False
     first, second, x = _roles(filters)

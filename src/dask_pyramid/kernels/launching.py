@@ -2,7 +2,7 @@
 
 A text is compiled when it is first needed, once for each set of constants; CuPy keeps
 what it has compiled on disk. Numbers go to a kernel as one C struct, by value: nothing
-is copied to the device, and nothing waits for it.
+waits for the device, and nothing is copied there but the weights of long filters.
 """
 
 from __future__ import annotations

@@ -4,25 +4,34 @@ Window methods take the voxels of a window that count; `nearest` takes the first
 them. Filters are a normalised convolution: the sum of weighted values over the sum of
 weights, both over what counts alone. A sample whose window holds no voxel that counts
 is the fill value, however near others are.
+
+A window whose step is no whole number holds each voxel that it touches.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dask_pyramid.device import namespace
+from dask_pyramid.geometry import Factor, Reach, Span, needed
 from dask_pyramid.kernels import generic
 from dask_pyramid.kernels.generic import fold, half_even, is_integral, offsets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from dask_pyramid.geometry import Span
     from dask_pyramid.methods import Reduction
     from dask_pyramid.nodata import Nodata
 
-__all__ = ["any_of_window", "counting", "own_windows", "reduce_block"]
+__all__ = ["any_of_window", "counting", "own_windows", "reduce_block", "resampled"]
+
+
+# Less weight than this may come of the rounding of positions alone.
+_LEAST_WEIGHT = 1e-6
 
 
 def reduce_block(
@@ -35,7 +44,7 @@ def reduce_block(
     values = xp.astype(block, xp.uint8) if is_bool else block
     valid = counting(values, reduction.ignore, mask)
     own = valid[own_windows(reduction, spans)]
-    found = any_of_window(own, reduction.windows, spans)
+    found = any_of_window(own, reduction.steps, spans)
     if reduction.kernel == "filter":
         samples = _filtered(values, valid, reduction, spans, found=found)
         samples = generic.from_accumulator(samples, block.dtype, xp=xp)
@@ -71,24 +80,147 @@ def counting(block: Any, ignore: Nodata, mask: Any) -> Any:
 def own_windows(reduction: Reduction, spans: Sequence[Span]) -> tuple[slice, ...]:
     """Return where in a block the windows lie, without what is beyond them."""
     where = []
-    for span, step, reach in zip(
-        spans, reduction.windows, reduction.reaches, strict=True
+    for held, own in zip(
+        reduction.needed(spans), _windows(reduction.steps, spans), strict=True
     ):
-        first = step * span.first
-        origin = max(0, first - reach.before)
-        stop = min(step * span.stop, span.size)
-        where.append(slice(first - origin, stop - origin))
+        where.append(slice(own.start - held.start, own.stop - held.start))
     return tuple(where)
 
 
-def any_of_window(valid: Any, steps: Sequence[int], spans: Sequence[Span]) -> Any:
+def _windows(steps: Sequence[Factor], spans: Sequence[Span]) -> list[slice]:
+    """Return the voxels of the windows of samples, cut at the border."""
+    return [
+        needed(span.first, span.stop, step=step, reach=Reach(), size=span.size)
+        for span, step in zip(spans, steps, strict=True)
+    ]
+
+
+def any_of_window(valid: Any, steps: Sequence[Factor], spans: Sequence[Span]) -> Any:
     """Return which windows hold a voxel that counts."""
-    return generic.by_window(
-        spans,
-        steps,
-        lambda source, widths: fold(valid[source], widths, lambda a, b: a | b),
-        like=valid,
-    )
+    if all(isinstance(step, int) for step in steps):
+        return generic.by_window(
+            spans,
+            [int(step) for step in steps],
+            lambda source, widths: fold(valid[source], widths, lambda a, b: a | b),
+            like=valid,
+        )
+    for axis, (step, span) in enumerate(zip(steps, spans, strict=True)):
+        if step != 1:
+            touched = (part for part, _ in _touched(valid, step, span, axis=axis))
+            valid = functools.reduce(lambda a, b: a | b, touched)
+    return valid
+
+
+def _touched(
+    block: Any, step: Factor, span: Span, *, axis: int
+) -> Iterator[tuple[Any, Any]]:
+    """Yield the first, the second, ... voxel that each window touches along an axis.
+
+    And whether there is one: a window that touches fewer gives its last one again.
+    """
+    xp = namespace(block)
+    windows = [
+        needed(j, j + 1, step=step, reach=Reach(), size=span.size)
+        for j in range(span.first, span.stop)
+    ]
+    starts = np.asarray([window.start for window in windows]) - windows[0].start
+    widths = np.asarray([window.stop - window.start for window in windows])
+    along = [1] * block.ndim
+    along[axis] = -1
+    for k in range(int(widths.max())):
+        at = xp.asarray(starts + np.minimum(k, widths - 1), device=block.device)
+        there = xp.asarray((k < widths).reshape(along), device=block.device)
+        yield xp.take(block, at, axis=axis), there
+
+
+def resampled(
+    block: Any,
+    reduction: Reduction,
+    spans: Sequence[Span],
+    *,
+    resample: Callable[[Any], Any],
+    mask: Any = None,
+) -> Any:
+    """Reduce one block by steps of which some are no whole numbers.
+
+    Parameters
+    ----------
+    block, reduction, spans, mask
+        As for `dask_pyramid.kernels.reduce_block`.
+    resample : callable
+        Resamples an array of the shape of `block`, as if all of it counted.
+
+    Notes
+    -----
+    A normalised convolution, or the nearest voxel if that counts. Where none counts
+    that has a weight, it is the mean of those of the window that do, or the first.
+    """
+    assert reduction.ignore is not None  # or all voxels would count
+    xp = namespace(block)
+    is_bool = xp.isdtype(block.dtype, "bool")
+    values = xp.astype(block, xp.uint8) if is_bool else block
+    valid = counting(values, reduction.ignore, mask)
+    own = own_windows(reduction, spans)
+    found = any_of_window(valid[own], reduction.steps, spans)
+    fill = bool(reduction.ignore.fill) if is_bool else reduction.ignore.fill
+    empty = xp.full_like(xp.astype(found, block.dtype), fill)
+    if not xp.any(found):
+        return empty
+    windows = reduction.steps, spans
+    if reduction.samplers[0].between == "nearest":
+        samples, near = resample(values), resample(valid)
+        if xp.any(found & ~near):
+            first = _first_touched(values[own], valid[own], *windows)
+            samples = xp.where(near, samples, first)
+        samples = xp.astype(samples, block.dtype)
+    else:
+        real = xp.astype(values, generic.accumulator(values.dtype, xp))
+        real = xp.where(valid, real, xp.zeros_like(real))
+        weights = xp.astype(valid, real.dtype)
+        total, weight = resample(real), resample(weights)
+        near = weight > _LEAST_WEIGHT
+        if xp.any(found & ~near):
+            total = xp.where(near, total, _sum_touched(real[own], *windows))
+            weight = xp.where(near, weight, _sum_touched(weights[own], *windows))
+        samples = total / xp.where(found, weight, xp.ones_like(weight))
+        samples = generic.from_accumulator(samples, block.dtype, xp=xp)
+    return xp.where(found, samples, empty)
+
+
+def _sum_touched(values: Any, steps: Sequence[Factor], spans: Sequence[Span]) -> Any:
+    """Return the sum over each window."""
+    xp = namespace(values)
+    for axis, (step, span) in enumerate(zip(steps, spans, strict=True)):
+        if step != 1:
+            terms = (
+                xp.where(there, part, xp.zeros_like(part))
+                for part, there in _touched(values, step, span, axis=axis)
+            )
+            values = functools.reduce(lambda a, b: a + b, terms)
+    return values
+
+
+def _first_touched(
+    values: Any, valid: Any, steps: Sequence[Factor], spans: Sequence[Span]
+) -> Any:
+    """Return the first voxel of each window that counts, in C order."""
+    xp = namespace(values)
+    for axis, (step, span) in reversed(list(enumerate(zip(steps, spans, strict=True)))):
+        if step == 1:
+            continue
+        pairs = [
+            (part, counts)
+            for (part, _), (counts, _) in zip(
+                _touched(values, step, span, axis=axis),
+                _touched(valid, step, span, axis=axis),
+                strict=True,
+            )
+        ]
+        values, valid = pairs[0]
+        for part, counts in pairs[1:]:
+            values = xp.where(valid, values, part)
+            valid = valid | counts
+    return values
 
 
 def _filtered(

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import logging
 import time
+from collections import defaultdict
 from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
@@ -77,6 +78,8 @@ class Cluster:
         self._name = f"dask-pyramid-{uuid4().hex}"
         self._count = itertools.count()
         self._done: SimpleQueue[Any] = SimpleQueue()
+        # Was done, but the outcome went with its worker: no callback comes again.
+        self._again: list[Any] = []
         self._flying: dict[Any, tuple[Any, int]] = {}
         self._pulse = _Pulse(client)
         client.register_plugin(JobPlugin(pack_job(job)), name=self._name)
@@ -124,12 +127,14 @@ class Cluster:
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Return outcomes, none if there are none within `timeout` seconds."""
-        done = take(self._done, min(timeout, _TICK))
+        done = defaultdict(list)
+        for future in take(self._done, min(timeout, _TICK)) + self._again:
+            done[future.status].append(future)
         self._pulse.threads()
-        if any(future.status == "cancelled" for future in done):
+        if done["cancelled"]:
             raise self._pulse.lost("units were cancelled")
-        outcomes = self._failed([f for f in done if f.status == "error"])
-        outcomes += self._gathered([f for f in done if f.status == "finished"])
+        self._again = done["pending"] + done["lost"]
+        outcomes = self._failed(done["error"]) + self._gathered(done["finished"])
         for outcome in outcomes:
             if outcome.receipt is not None and self._blocks is not None:
                 self._blocks.done(outcome.number)
@@ -161,7 +166,7 @@ class Cluster:
     def _gathered(self, done: Sequence[Any]) -> list[Outcome]:
         """Fetch outcomes in one go.
 
-        If a worker died with one, that unit runs again, and all are waited for again.
+        If a worker died with one, that unit runs again, and all are looked at again.
         """
         if not done:
             return []
@@ -171,8 +176,7 @@ class Cluster:
                 gather, callback_timeout=_SILENCE
             )
         except Exception:  # of any one of them, or of the connection
-            for future in done:
-                future.add_done_callback(self._done.put)
+            self._again += done
             return []
         for future in done:
             del self._flying[future.key]

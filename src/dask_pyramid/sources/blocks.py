@@ -6,12 +6,12 @@ import itertools
 import math
 import sys
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.device import to_host
+from dask_pyramid.device import on_gpu, to_host
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,13 +35,14 @@ class BlockReader:
     Parameters
     ----------
     graph : dask.array.Array
-        The array; NumPy or CuPy blocks.
+        The array; NumPy or CuPy blocks. The task that makes a CuPy block moves it to
+        the host, so that a GPU holds no more of them than are being made.
     scheduler : str
-        Which of dask's own schedulers computes blocks.
+        Which of dask's own schedulers computes blocks; threads serve all readers.
     """
 
     def __init__(self, graph: da.Array, scheduler: str = "threads") -> None:
-        self._graph: da.Array | None = graph
+        self._graph: da.Array | None = _on_host(graph)
         self._bounds = [
             [0, *itertools.accumulate(sizes)] for sizes in map(tuple, graph.chunks)
         ]
@@ -54,9 +55,11 @@ class BlockReader:
         self._blocks: dict[Index, Future[Any]] = {}
         self._left: dict[Index, int] = {}
         self._lock = threading.Lock()
+        self._pool: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lock": None, "_blocks": {}, "_left": {}}
+        own: dict[str, Any] = {"_lock": None, "_blocks": {}, "_left": {}, "_pool": None}
+        return {**self.__dict__, **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -132,8 +135,25 @@ class BlockReader:
         """Return the values of lazy blocks."""
         import dask
 
-        values: tuple[Any, ...] = dask.compute(*blocks, scheduler=self._scheduler)
+        how = {"scheduler": self._scheduler}
+        if self._scheduler == "threads":
+            how["pool"] = self._threads()
+        values: tuple[Any, ...] = dask.compute(*blocks, **how)
         return values
+
+    def _threads(self) -> Any:
+        """Return the threads that make blocks, whoever reads them.
+
+        Left to itself, dask gives each thread that computes as many threads again.
+        """
+        import dask
+        from dask.system import CPU_COUNT
+
+        with self._lock:
+            if self._pool is None:
+                number = dask.config.get("num_workers", None) or CPU_COUNT
+                self._pool = dask.config.get("pool", None) or ThreadPoolExecutor(number)
+        return self._pool
 
     def _ensure(self, indices: Sequence[Index]) -> list[Future[Any]]:
         """Compute what is missing in one go; others wait for what is on its way."""
@@ -168,6 +188,14 @@ class BlockReader:
             self._left[index] -= voxels
             if self._left[index] <= 0:
                 del self._blocks[index], self._left[index]
+
+
+def _on_host(graph: da.Array) -> da.Array:
+    """Return the same blocks on the host; of others, no block is looked at."""
+    if not on_gpu(graph._meta):
+        return graph
+    meta = np.empty((0,) * graph.ndim, graph.dtype)
+    return graph.map_blocks(to_host, dtype=graph.dtype, meta=meta)
 
 
 def is_persisted(graph: da.Array) -> bool:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.metadata import parse_multiscales
 from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.store import objects
 from dask_pyramid.store.writers import WORK
 
-__all__ = ["JOB", "foreign_names", "has_job", "read_attributes", "state_of"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "JOB",
+    "foreign_names",
+    "has_job",
+    "read_attributes",
+    "refuse_links",
+    "state_of",
+]
 
 JOB = f"{WORK}/job.json"
 """Object that holds the stored plan of a run."""
@@ -98,3 +109,15 @@ def foreign_names(store: Any, labels: Collection[str] = ()) -> set[str]:
         return {name for name in names if not name.isdigit()}
     levels = parse_multiscales(attributes).datasets
     return names - {level.path.split("/")[0] for level in levels}
+
+
+def refuse_links(path: Path) -> None:
+    """Refuse what would lead a writer out of the target."""
+    if not path.exists():
+        return
+    for entry in path.iterdir():
+        if entry.is_symlink():
+            raise ValueError(
+                f"target must hold no symbolic links, got {str(entry)!r}, which leads "
+                f"to {os.path.realpath(entry)!r}"
+            )

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from dask_pyramid.credentials import address_of
 from dask_pyramid.labelled import check_name
 from dask_pyramid.store.apart import refuse_arrays
-from dask_pyramid.store.contents import read_attributes
+from dask_pyramid.store.contents import read_attributes, refuse_links
 from dask_pyramid.store.locks import Lock, LockedError
 from dask_pyramid.store.publication import consolidate_again
-from dask_pyramid.store.targets import open_target, refuse_links
+from dask_pyramid.store.targets import open_target
 from dask_pyramid.stores import store_place, within
 
 if TYPE_CHECKING:

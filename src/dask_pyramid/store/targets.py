@@ -19,7 +19,12 @@ from dask_pyramid.sources.opened import ProcessCache
 from dask_pyramid.sources.zarr_arrays import ZarrReader
 from dask_pyramid.store import objects
 from dask_pyramid.store.apart import refuse_sources
-from dask_pyramid.store.contents import foreign_names, read_attributes, state_of
+from dask_pyramid.store.contents import (
+    foreign_names,
+    read_attributes,
+    refuse_links,
+    state_of,
+)
 from dask_pyramid.store.locks import refuse_locked
 from dask_pyramid.store.replacement import beside, settle
 from dask_pyramid.store.writers import LevelWriter
@@ -36,7 +41,6 @@ __all__ = [
     "open_existing",
     "open_group",
     "open_target",
-    "refuse_links",
     "release",
     "reopened",
 ]
@@ -314,18 +318,6 @@ def _open_folder(wanted: Target) -> Target:
         state = state_of(open_store(target.root))
         return replace(target, state="empty" if mode == "w" else state)
     return replace(target, replaces=mode == "w" and target.state == "complete")
-
-
-def refuse_links(path: Path) -> None:
-    """Refuse what would lead a writer out of the target."""
-    if not path.exists():
-        return
-    for entry in path.iterdir():
-        if entry.is_symlink():
-            raise ValueError(
-                f"target must hold no symbolic links, got {str(entry)!r}, which leads "
-                f"to {os.path.realpath(entry)!r}"
-            )
 
 
 def _open_url(wanted: Target) -> Target:

@@ -273,6 +273,9 @@ def _take_mask(part: Part, effort: Effort, log: Log) -> None:
     assert part.image.axes is not None  # or its making would not be known
     axes = tuple(axis.name for axis in part.image.axes)
     mask = open_mask(part.mask, axes=axes, shape=part.levels[0].shape)
+    if mask is not None:
+        shapes = [level.shape for level in part.levels]
+        mask = mask.among(shapes, part.making.factors)
     part.making = replace(part.making, mask=mask)
     if mask is None and part.making.recipe.needs_mask and effort.reads:
         text = "made with a mask, which is not stored; mask= compares all voxels"

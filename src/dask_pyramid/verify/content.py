@@ -39,8 +39,8 @@ class Way:
     """Whether to use compiled kernels; the result is the same."""
     mask: Mask | None = None
     """The mask, if there was one and it is at hand."""
-    factors: tuple[int, ...] = ()
-    """Voxels of level 0 for each voxel of the parent, to read the mask."""
+    chain: tuple[tuple[Factor, ...], ...] = ()
+    """How the parent is made of level 0, to read the mask."""
 
     @property
     def voxels(self) -> int:
@@ -79,7 +79,7 @@ class Way:
 
     def _counting(self, block: Any, wanted: Region) -> Any:
         if self.mask is not None:
-            return self.mask.read(wanted, self.factors)
+            return self.mask.read(wanted, self.chain)
         assert self.recipe.nodata is not None  # or there would be no mask
         return guessed_mask(block, self.recipe.nodata.fill)
 
@@ -92,7 +92,7 @@ class Way:
         return mixed(
             self._counting(read_box(self.reader, wanted), wanted),
             region,
-            steps=tuple(map(int, self.steps)),
+            steps=self.steps,
             reaches=self.recipe.reduction(self.steps).reaches,
             shape=shape,
         )

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dask_pyramid.geometry import needed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dask_pyramid.geometry import Reach
+    from dask_pyramid.geometry import Factor, Reach
     from dask_pyramid.image import Region
 
 __all__ = ["guessed_mask", "mixed"]
@@ -31,7 +33,7 @@ def mixed(
     mask: Any,
     region: Region,
     *,
-    steps: Sequence[int],
+    steps: Sequence[Factor],
     reaches: Sequence[Reach],
     shape: Sequence[int],
 ) -> Any:
@@ -43,7 +45,7 @@ def mixed(
         Of the voxels that the samples need of the level below.
     region : tuple of slice
         The samples.
-    steps, reaches : sequence of int, of Reach
+    steps, reaches : sequence of int or Fraction, of Reach
         How they are made.
     shape : sequence of int
         Extent of the level below.
@@ -53,11 +55,14 @@ def mixed(
     for axis, (part, step, reach, n) in enumerate(
         zip(region, steps, reaches, shape, strict=True)
     ):
-        samples = np.arange(part.start, part.stop)
-        starts = np.maximum(samples * step - reach.before, 0)
-        stops = np.minimum((samples + 1) * step + reach.after, n)
+        needs = [
+            needed(j, j + 1, step=step, reach=reach, size=n)
+            for j in range(part.start, part.stop)
+        ]
+        starts = np.asarray([need.start for need in needs])
+        stops = np.asarray([need.stop for need in needs])
         sums = np.insert(np.cumsum(count, axis=axis), 0, 0, axis=axis)
-        origin = max(0, part.start * step - reach.before)
+        origin = starts[0]
         count = sums.take(stops - origin, axis) - sums.take(starts - origin, axis)
         along = [1] * count.ndim
         along[axis] = -1

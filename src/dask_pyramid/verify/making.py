@@ -62,10 +62,16 @@ class Making:
             steps=derivation.steps,
             recipe=self.recipe,
             mask=self.mask,
-            factors=tuple(map(int, self.factors[derivation.parent]))
-            if self.factors
-            else (),
+            chain=self._chain(derivation.parent),
         )
+
+    def _chain(self, number: int) -> tuple[tuple[Factor, ...], ...]:
+        """Return how a level is made of level 0, as `levels.chain_of` does."""
+        chain = []
+        while number in self.derivations:
+            chain.append(self.derivations[number].steps)
+            number = self.derivations[number].parent
+        return tuple(chain)
 
 
 def stated(image: Described, levels: Sequence[StoredLevel], log: Log) -> Making | None:

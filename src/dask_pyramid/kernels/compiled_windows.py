@@ -137,7 +137,20 @@ def _extremum_kernel(flat, strides, shape, out, steps, line, smallest):  # type:
                     for i in range(nx):
                         v = source[i]
                         line[i] = v if (v > line[i]) | (v != v) else line[i]
-            for x in range(out.shape[2]):
+            paired = 0
+            if fx == 2:  # which the loop below does one by one
+                paired = nx // 2
+                pairs = line[: 2 * paired].reshape(paired, 2)
+                target = out[z, y]
+                if smallest:
+                    for x in range(paired):
+                        u, v = pairs[x, 0], pairs[x, 1]
+                        target[x] = v if (v < u) | (v != v) else u
+                else:
+                    for x in range(paired):
+                        u, v = pairs[x, 0], pairs[x, 1]
+                        target[x] = v if (v > u) | (v != v) else u
+            for x in range(paired, out.shape[2]):
                 best = line[fx * x]
                 for i in range(fx * x + 1, min(fx * x + fx, nx)):
                     v = line[i]

@@ -90,23 +90,26 @@ def copy(source: Path, target: Path, *, layout: dict[str, Any], threads: int) ->
 
     def one(job: tuple[zarr.Array[Any], tuple[slice, ...]]) -> None:
         array, region = job
+        if not hasattr(local, "voxels"):
+            local.voxels = np.empty(most, image.dtype)
         shape = tuple(part.stop - part.start for part in region)
-        size = math.prod(shape)
-        held = getattr(local, "block", None)
-        if held is None or held.size < size:
-            local.block = held = np.resize(
-                held if held is not None else np.ones(1, image.dtype), size
-            )
-        block = held[:size].reshape(shape)
+        block = local.voxels[: math.prod(shape)].reshape(shape)
         if array is arrays[0]:
             image.read(region, block)
         array[region] = block
 
+    jobs = []
+    for array in arrays:
+        at_once = image.chunks if array is arrays[0] else array.chunks
+        regions = _regions(array, at_once, voxels=array.size // (4 * threads))
+        jobs.append([(array, region) for region in regions])
+    most = max(
+        math.prod(part.stop - part.start for part in region)
+        for _, region in itertools.chain(*jobs)
+    )
     with ThreadPoolExecutor(threads) as pool:
-        for array in arrays:
-            at_once = image.chunks if array is arrays[0] else array.chunks
-            regions = _regions(array, at_once)
-            list(pool.map(one, zip(itertools.repeat(array), regions, strict=False)))
+        for some in jobs:  # level 0 first: the others are made of what was read
+            list(pool.map(one, some))
 
 
 def _create(
@@ -131,20 +134,22 @@ def _create(
     )
 
 
-def _regions(array: zarr.Array[Any], chunks: Sequence[int]) -> list[tuple[slice, ...]]:
+def _regions(
+    array: zarr.Array[Any], chunks: Sequence[int], *, voxels: int
+) -> list[tuple[slice, ...]]:
     """Cut an array into whole objects, and whole chunks of what is read if they fit."""
     objects = array.shards or array.chunks
     extents = [min(n, o) for n, o in zip(array.shape, objects, strict=True)]
+    voxels = min(_VOXELS, voxels)
     for i in reversed(range(len(extents))):
-        wanted = math.lcm(objects[i], chunks[i])
-        whole = min(array.shape[i], wanted)
         others = math.prod(extents) // extents[i]
+        whole = min(array.shape[i], math.lcm(objects[i], chunks[i]))
         if others * whole <= _VOXELS:
             extents[i] = whole
-        while extents[i] < array.shape[i] and others * extents[
-            i
-        ] * 2 <= _VOXELS // 4 ** (i > 0):
-            extents[i] = min(array.shape[i], extents[i] * 2)
+        # Along the last axes not all that fits: blocks shall have some depth.
+        room = voxels // (4 if i else 1)
+        while extents[i] < array.shape[i] and 2 * others * extents[i] <= room:
+            extents[i] = min(array.shape[i], 2 * extents[i])
     ranges = [
         [slice(a, min(a + e, n)) for a in range(0, n, e)]
         for n, e in zip(array.shape, extents, strict=True)

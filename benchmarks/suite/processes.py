@@ -50,11 +50,13 @@ def python(
     interpreter: str = sys.executable,
 ) -> Run:
     """Run Python with arguments and return what it took; raises if it fails."""
+    # Whoever uses a package has its bytecode.
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
     process = subprocess.Popen(
         [interpreter, *map(str, arguments)],
         stdout=subprocess.DEVNULL,
-        env={**os.environ, **(environment or {})},
+        env={**inherited, **(environment or {})},
     )
     watch = _Watch(process.pid)
     _, status, usage = os.wait4(process.pid, 0)

@@ -185,7 +185,9 @@ def test_ids_beyond_the_whole_numbers_of_floats_survive(place, dtype):
         (blobs((2, *SHAPE)), {}, ValueError, "got c 2, z 20, y 33, x 40"),
         (blobs(), {"name": "../a"}, ValueError, "name of a label image"),
         (blobs(), {"name": "c"}, ValueError, "a name that Zarr uses"),
-        (blobs(), {"method": "mean"}, ValueError, "must keep label values"),
+        (blobs(), {"name": "n" * 300}, ValueError, "at most 240 bytes, got 300 in"),
+        (blobs(), {"method": "mean"}, ValueError, "use 'mode', 'mode-exact' or"),
+        (blobs(), {"ignore": "0"}, ValueError, "ignore must be .*, got '0'"),
         (dp.open_image(blobs(), scale=(3, 2, 2), unit="um"), {}, ValueError, "spacing"),
     ],
 )
@@ -202,6 +204,29 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
         with pytest.raises(error, match=words):
             dp.write_pyramid(image(), other, labels=labels, scale=scale, unit="um")
         assert not Path(other).exists()
+
+
+def test_labels_with_a_unit_for_an_image_without_one_are_told_the_way_out(tmp_path):
+    place = str(tmp_path / "a.ome.zarr")
+    dp.write_pyramid(image(), place, scale=(3, 2, 2), **SMALL)
+    labels = dp.open_image(blobs(), scale=(3, 2, 2), unit="um")
+    with pytest.raises(ValueError, match=r"3.0 \(no unit\), got 3.0 micrometer; write"):
+        dp.write_labels(place, labels)
+    assert dp.write_labels(place, labels.data).unit == (None,) * 3
+
+
+def test_the_longest_name_can_be_written_and_replaced(place):
+    name = "n" * 240
+    dp.write_labels(place, blobs(), name=name)
+    dp.write_labels(place, blobs() + 1, name=name, mode="w")
+    assert list(dp.open_pyramid(place).labels) == [name]
+
+
+def test_nearest_levels_begin_where_level_0_does(tmp_path):
+    place = str(tmp_path / "a.ome.zarr")
+    dp.write_pyramid(image(), place, **SMALL)
+    labels = dp.write_labels(place, blobs(), method="nearest")
+    assert labels.translation == ((0.0, 0.0, 0.0),) * 3
 
 
 def test_labels_may_lack_the_channels_and_times_of_their_image(tmp_path):

@@ -72,8 +72,8 @@ def downsample(
     -------
     array, shape ``ceil(n / factor)``
         Same kind and dtype as `array`. Lazy if that is a dask array: its chunks are
-        merged to about 2**24 voxels first, so the result has fewer ones. For an image, path
-        or URL a lazy `Image` with its spacing and place.
+        merged to about 2**24 voxels first, so the result has fewer ones. For an image,
+        path or URL a lazy `Image` with its spacing and place.
 
     Raises
     ------

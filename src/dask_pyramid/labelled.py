@@ -84,7 +84,7 @@ not begin with '.', got '../nuclei'
     if len(name.encode()) > _NAME_BYTES:
         raise ValueError(
             f"name of a label image must have at most {_NAME_BYTES} bytes, got "
-            f"{len(name.encode())} in {name[:20]!r}...; file systems take no longer ones"
+            f"{len(name.encode())} in {name[:20]!r}...; file systems have a limit"
         )
     check_path(name)
 

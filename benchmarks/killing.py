@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LOG, AT, INSIDE = "KILLS_LOG", "KILLS_AT", "KILLS_INSIDE"
 OPTIONS = {"scale_factors": [2, 4], "chunks": 8, "shards": False}
 SHAPE = (96, 128, 128)
+SMALL = (64, 96, 96)
 _WAIT = 120
 
 # What a unit takes longer, so that kills meet units and not what is between them.
@@ -123,8 +124,14 @@ class Scene:
 
     folder: Path
     """Everything is below it."""
+    shape: tuple[int, int, int] = SHAPE
+    """Of the image."""
     number: int = 0
     """Of the round."""
+    changes: int = 0
+    """Of files, while the undisturbed pyramid was written."""
+    n_units: int = 0
+    """Of that pyramid."""
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
     """All that was started."""
 
@@ -159,9 +166,10 @@ class Scene:
 
         rng = np.random.default_rng(7)
         self.folder.mkdir(parents=True, exist_ok=True)
-        tifffile.imwrite(self.source, rng.integers(0, 999, SHAPE).astype("uint16"))
+        tifffile.imwrite(self.source, rng.integers(0, 999, self.shape).astype("uint16"))
         self.next()
-        finish(self.start("write", "w-", "threads"))
+        self.changes = int(finish(self.start("write", "w-", "threads")))
+        self.n_units = len(self.begun())
         self.target.rename(self.whole)
 
     def next(self) -> None:
@@ -431,7 +439,7 @@ class Round:
 
 def at_work(scene: Scene, rng: random.Random, process: subprocess.Popen[str]) -> None:
     """Wait until a random number of units is done, and a random moment longer."""
-    wanted = rng.randrange(0, 48)
+    wanted = rng.randrange(0, scene.n_units)
     deadline = time.monotonic() + _WAIT
     while process.poll() is None and time.monotonic() < deadline:
         if len(scene.receipts()) >= wanted:
@@ -460,14 +468,20 @@ def kill_client(
 def kill_itself(
     scene: Scene, rng: random.Random, mode: str = "a", *, at: int | None = None
 ) -> Result:
-    """Kill the process before some change of a file: while it creates or publishes."""
+    """Kill the process before some change of a file: while it creates or publishes.
+
+    Changes are counted from the first on; a number below zero counts from the last one
+    of an undisturbed run on.
+    """
     this = Round(scene, f"client, at a change of a file, mode {mode}")
     if mode == "w":
         old_pyramid(scene, scene.target)
     # While it creates, while it runs units, and while it publishes and clears away.
     if at is None:
-        first, last = rng.choice([(1, 80), (80, 4000), (4000, 4400)])
+        late = scene.changes - 400
+        first, last = rng.choice([(1, 80), (80, late), (late, scene.changes)])
         at = rng.randrange(first, last)
+    at += scene.changes if at < 0 else 0
     process = scene.start("write", mode, "threads", at=at)
     process.wait(_WAIT)
     this.struck(process.returncode != 0)
@@ -486,7 +500,7 @@ def old_pyramid(scene: Scene, target: Path) -> None:
 
     old = scene.folder / "old.zarr"
     if not old.exists():
-        dp.write_pyramid(np.full(SHAPE, 9, "uint8"), old, chunks=32)
+        dp.write_pyramid(np.full(scene.shape, 9, "uint8"), old, chunks=32)
     # At once: who polls shall not see half of it.
     shutil.copytree(old, target.with_name(".copy"))
     target.with_name(".copy").rename(target)

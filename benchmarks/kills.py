@@ -74,11 +74,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--toy", action="store_true", help="three kills")
+    parser.add_argument("--toy", action="store_true", help="one kill, small image")
     options = parser.parse_args()
-    kills = 3 if options.toy else options.kills
+    kills = 1 if options.toy else options.kills
+    shape = killing.SMALL if options.toy else killing.SHAPE
     rng = random.Random(options.seed)
-    scene = killing.Scene(options.folder / "kills")
+    scene = killing.Scene(options.folder / "kills", shape)
     shutil.rmtree(scene.folder, ignore_errors=True)
     results: list[killing.Result] = []
     scene.prepare()

@@ -29,6 +29,22 @@ settings.register_profile(
 settings.load_profile("dask-pyramid")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Return half as many again as there are cores: many tests wait for processes."""
+    from dask_pyramid.limits import default_workers
+
+    return max(2, 3 * default_workers() // 2)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    """Let units that failed come back soon; `test_transient` looks at the times."""
+    monkeypatch.setattr(
+        "dask_pyramid.runner.window.delay", lambda failures: 0.01 * failures
+    )
+
+
 @dataclass(frozen=True)
 class Backend:
     """A kind of array: how to make one of NumPy's, and how to get back."""

@@ -116,7 +116,7 @@ def test_growth_that_is_stopped_anywhere_goes_on_to_the_same_bytes(grown, tmp_pa
     verb, folder, wanted, writes = grown
     assert writes > 20
     # All of the beginning and of the end, and some of the many objects between.
-    points = {*range(4), *range(4, writes - 12, 9), *range(writes - 12, writes)}
+    points = {*range(4), *range(4, writes - 12, 14), *range(writes - 12, writes)}
     for point in sorted(points):
         place = tmp_path / str(point)
         shutil.copytree(folder / "before", place)
@@ -170,9 +170,9 @@ with small_world(fused=1):
 """
 
 
-@pytest.mark.parametrize("after", [1, 3])
-def test_growth_that_is_killed_goes_on_to_the_same_bytes(grown, tmp_path, after):
+def test_growth_that_is_killed_goes_on_to_the_same_bytes(grown, tmp_path):
     verb, folder, wanted, _ = grown
+    after = 2  # units: where else it may stop, the test above goes through
     shutil.copytree(folder / "before", tmp_path / "a")
     code = KILLED.format(
         tests=str(Path(__file__).parent),

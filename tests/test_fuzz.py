@@ -173,7 +173,7 @@ def checked(path, folder):
 
 
 @pytest.mark.parametrize(("version", "shards"), KINDS)
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_damaged_metadata_are_a_clean_error_or_a_report(
     strangers, version, shards, data
@@ -188,7 +188,7 @@ def test_damaged_metadata_are_a_clean_error_or_a_report(
 
 
 @pytest.mark.parametrize(("version", "shards"), KINDS[:3])
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_random_bytes_anywhere_are_a_clean_error_or_a_report(
     strangers, version, shards, data

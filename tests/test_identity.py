@@ -163,7 +163,7 @@ def assert_same(found, expected, what):
 
 
 @given(case=drawn_cases())
-@settings(max_examples=70)
+@settings(max_examples=50)
 def test_lazy_levels_the_writer_and_the_whole_array_give_the_same_bytes(case):
     array = case.array()
     options = case.options()

@@ -43,8 +43,8 @@ ORDER = """
     spacing resampling downsampling charts comparison probes contenders comparing
     sameness session accounts intents growing pyramid regions orders labelling
     write shares extend appending clusters stopping
-    cli.parameters cli.telling cli.running cli.comparing cli.labelling cli.resampling
-    cli cli.__main__
+    cli.parameters cli.opening cli.telling cli.running cli.comparing cli.labelling
+    cli.resampling     cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -61,6 +61,7 @@ VERSIONED = (
     "attributes",
     "cli",
     "cli.comparing",
+    "cli.opening",
     "cli.resampling",
     "cli.labelling",
     "intents",

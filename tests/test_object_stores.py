@@ -33,6 +33,7 @@ DATA[32:] = 0
 LAYOUT = {"chunks": 16, "shards": 32, "scale_factors": [2, 4], "method": "mean"}
 
 FINE = {**LAYOUT, "chunks": 8, "shards": False}  # many objects
+SOME = {**LAYOUT, "shards": False}  # some, in some units if they are small
 
 BOTH = pytest.mark.parametrize("any_s3", ["moto", "ceph"], indirect=True)
 
@@ -293,7 +294,10 @@ def test_secrets_stay_where_they_are(ceph, monkeypatch, caplog, capfd):
     for act in (
         lambda: dp.write_pyramid(DATA, f"s3://{bucket}/a", storage_options=given),
         lambda: dp.open_pyramid(f"s3://{bucket}/a", storage_options=given),
-        lambda: dp.open_image(f"http://me:{secret}@127.0.0.1:1/a?token={secret}"),
+        lambda: dp.open_image(
+            f"http://me:{secret}@127.0.0.1:1/a?token={secret}",
+            storage_options={"retry_seconds": 0.5},
+        ),
     ):
         with pytest.raises(OSError, match="cannot") as caught:
             act()
@@ -347,7 +351,7 @@ def explained(counts):
 def test_a_run_through_faults_ends_with_the_same_bytes(ceph, proxy_of, tmp_path, seed):
     bucket = ceph.bucket()
     with proxy_of(ceph) as proxy:
-        proxy.set(mode="mixed", p=0.05, seconds=2.0, seed=seed)
+        proxy.set(mode="mixed", p=0.05, seconds=0.2, seed=seed)
         dp.write_pyramid(
             DATA,
             f"s3://{bucket}/a.zarr",
@@ -397,7 +401,7 @@ def test_a_store_that_comes_back_is_waited_for(moto, proxy_of, small_units):
             storage_options=faulty(proxy, moto),
             progress=fail_for_a_while,
             workers=1,
-            **FINE,
+            **SOME,
         )
     assert len(seen) > 2
     assert "a.zarr/zarr.json" in moto.objects(bucket)
@@ -407,17 +411,19 @@ def test_a_store_that_stays_away_ends_the_run_and_the_next_one_resumes(
     moto, proxy_of, tmp_path, small_units
 ):
     bucket = moto.bucket()
-    options = {"name": "a", "workers": 1, **FINE}
+    options = {"name": "a", "workers": 1, **SOME}
     with proxy_of(moto) as proxy:
         url = f"s3://{bucket}/a.zarr"
-        given = faulty(proxy, moto, retry_seconds=1.0)
+        given = faulty(proxy, moto, retry_seconds=0.5)
 
         def fail(progress):
             if progress.done == 1:
                 proxy.set(mode="503", p=1.0)
 
         with pytest.raises(OSError, match=r"cannot (read|write) s3://.*503") as caught:
-            dp.write_pyramid(DATA, url, storage_options=given, progress=fail, **options)
+            dp.write_pyramid(
+                DATA, url, storage_options=given, progress=fail, retries=1, **options
+            )
         assert any("in unit" in note for note in caught.value.__notes__)
         proxy.set()
         with pytest.raises(ValueError, match="must be complete"):
@@ -427,7 +433,7 @@ def test_a_store_that_stays_away_ends_the_run_and_the_next_one_resumes(
         )
         counts = proxy.counts()
     assert set(keys_of(counts, "PUT").values()) == {1}
-    expected = on_disk(tmp_path / "a.zarr", **FINE)
+    expected = on_disk(tmp_path / "a.zarr", **SOME)
     same_objects(moto.objects(bucket, "a.zarr/"), expected)
 
 
@@ -540,7 +546,7 @@ def test_a_pyramid_is_resumed_checked_and_grown_on_a_real_server(
             raise StopError
 
     with proxy_of(ceph) as proxy:
-        proxy.set(mode="mixed", p=probability, seconds=0.5, seed=3)
+        proxy.set(mode="mixed", p=probability, seconds=0.2, seed=3)
         given = {"storage_options": faulty(proxy, ceph)}
         with pytest.raises(StopError):
             dp.write_pyramid(movie[:2], url, progress=stop, **layout, **given)

@@ -28,7 +28,7 @@ from zarr.storage import MemoryStore
 import dask_pyramid as dp
 from dask_pyramid import runner
 from dask_pyramid.runner import cluster as runner_cluster
-from dask_pyramid.runner import local, window
+from dask_pyramid.runner import local
 from dask_pyramid.store import publication, targets
 from dask_pyramid.units import Job
 from drawn import small_world, values
@@ -117,11 +117,6 @@ def cluster():
 def client(cluster):
     with Client(cluster, set_as_default=False) as client:
         yield client
-
-
-@pytest.fixture
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(window, "delay", lambda failures: 0.01 * failures)
 
 
 # --- the same bytes --------------------------------------------------------------
@@ -458,9 +453,7 @@ def test_workers_that_join_late_are_given_units(source, expected, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["synchronous", "threads", "processes", "client"])
-def test_an_error_that_passes_is_tried_again(
-    name, client, source, expected, no_waiting, tmp_path
-):
+def test_an_error_that_passes_is_tried_again(name, client, source, expected, tmp_path):
     data = faulty(
         source, tmp_path / "log", where=(16, 16, 32), fault=errno.EIO, times=2
     )
@@ -476,9 +469,7 @@ def test_an_error_that_passes_is_tried_again(
     assert states[-1].done == states[-1].total
 
 
-def test_a_graph_that_fails_once_is_computed_again(
-    client, source, expected, no_waiting, tmp_path
-):
+def test_a_graph_that_fails_once_is_computed_again(client, source, expected, tmp_path):
     array = zarr.open_array(source, mode="r")[:]
     for name in ("threads", "processes", "client"):
         marks = tmp_path / f"{name}-marks"
@@ -501,7 +492,7 @@ def test_a_graph_that_fails_once_is_computed_again(
 
 
 def test_an_error_that_stays_is_named_with_its_region_after_all_attempts(
-    source, no_waiting, tmp_path
+    source, tmp_path
 ):
     data = faulty(source, tmp_path / "log", where=(16, 16, 32), fault=errno.EIO)
     with pytest.raises(OSError, match="injected") as error:

@@ -407,7 +407,11 @@ def test_a_web_server_that_cannot_list_is_read_all_the_same(good):
             self.send_error(404)
 
     handler = functools.partial(Quiet, directory=good("0.5"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 128  # who waits outside of it waits for seconds
+
+    with Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         found = dp.verify_pyramid(f"http://127.0.0.1:{server.server_port}/")
         server.shutdown()

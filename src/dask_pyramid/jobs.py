@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,10 @@ __all__ = [
 
 # Differences that a message names; the others are counted.
 _NAMED = 6
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 200
+_short.maxlist = _short.maxtuple = _short.maxdict = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +170,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """
     was, is_ = dict(_flat(old)), dict(_flat(new))
     found = [
-        f"{key}: {was.get(key)!r} there, {is_.get(key)!r} here"
+        f"{key}: {_short.repr(was.get(key))} there, {_short.repr(is_.get(key))} here"
         for key in dict.fromkeys([*was, *is_])
         if was.get(key) != is_.get(key)
     ]
@@ -208,6 +213,7 @@ def reopen(job: StoredJob) -> Image:
         translation=first.translation,
         unit=plan.unit,
         name=parameters["name"],
+        labels=parameters["labels"],
     )
     now = {"source": identify(image), "dtype": image.dtype.name, "shape": image.shape}
     then = {

@@ -201,11 +201,12 @@ class UrlStore(ObjectStore[Any]):
 
         What is missing in a bucket, and what is missing with it, looks the same.
         """
+        if not self._cloud.keys:  # a web server has no buckets, and lists nothing
+            return
         try:
             await self.is_empty("")
         except FileNotFoundError:
-            if self._cloud.keys:  # a web server has no buckets, and lists nothing
-                raise
+            raise
         except OSError:
             return  # it cannot be listed, but it is there
 

@@ -46,7 +46,8 @@ def resample(
     Parameters
     ----------
     image : Image, path, URL or array
-        What `open_image` takes.
+        What `open_image` takes. A label image is one that says so: an OME-Zarr label
+        image, or ``open_image(ids, labels=True)``; values are not looked at.
     scale : number, text, dict by axis or sequence, optional
         Spacing wanted: numbers in the image's unit, or texts with a unit
         (``"500 nm"``). One value is for all spatial axes; a sequence has one for each
@@ -63,7 +64,7 @@ def resample(
         With `isotropic`: so many samples where there was one; by default 1.
     order : int, optional
         Order of the spline, 0 to 5, as in `scipy.ndimage`; by default 1, and 0 for
-        labels and masks.
+        label images (see `image`) and bools.
     anti_aliasing : bool, optional
         Whether a Gaussian goes first along axes that shrink; by default for all but
         labels, masks and order 0.

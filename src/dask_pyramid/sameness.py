@@ -71,9 +71,10 @@ def check_same_job(
         mask=mask,
         books=Books(job.plan),
     )
+    # The record goes first: it says in short what the other says at length.
     found = differences(
         _facts(attributes, changed=changed), _facts(wanted, changed=changed)
-    )
+    ) or differences(_multiscales(attributes), _multiscales(wanted))
     if found:
         raise ValueError(
             f"the job must be the same to go on with it, got {target}, which is "
@@ -85,15 +86,27 @@ def check_same_job(
 def _facts(attributes: Mapping[str, Any], *, changed: bool) -> dict[str, Any]:
     """Return what does not depend on pixels: all but grey values and checksums."""
     record = dict(attributes[KEY])
-    record["levels"] = [
-        {key: level[key] for key in ("path", "factors", "steps", "grid")}
+    record["levels"] = {
+        level["path"]: {key: level[key] for key in ("factors", "steps", "grid")}
         for level in record["levels"]
-    ]
+    }
     if changed:
         for name in ("source", "mask"):
             if record.get(name):
                 kept = {k: v for k, v in record[name].items() if k != "stamp"}
                 record[name] = kept
-    holder = {**attributes, **attributes.get("ome", {})}
-    # The record goes first: it says in short what the other says at length.
-    return {KEY: record, "multiscales": holder.get("multiscales")}
+    return record
+
+
+def _multiscales(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    found = attributes.get("ome", attributes).get("multiscales")
+    return {"multiscales": _numbered(found)}
+
+
+def _numbered(value: Any) -> Any:
+    """Return lists of mappings as mappings by number, so that parts can be named."""
+    if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        return {key: _numbered(entry) for key, entry in value.items()}
+    return value

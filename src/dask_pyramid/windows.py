@@ -91,7 +91,8 @@ def parse_region(region: Any, shape: Sequence[int], axes: Sequence[str]) -> Part
     Parameters
     ----------
     region : dict by axis or sequence of slice or (start, stop)
-        An axis that a dict does not name is taken whole.
+        An axis that a dict does not name is taken whole; a slice may count from the
+        end, as in Python.
     shape : sequence of int
         Extent of level 0.
     axes : sequence of str
@@ -126,6 +127,9 @@ def _range(entry: Any, n: int, axis: str) -> Range:
         if entry.step not in (None, 1):
             raise ValueError(f"region must have no step, got {entry!r} for {axis!r}")
         start, stop, _ = entry.indices(n)
+        # Python would cut these; whoever asks for more than there is errs.
+        edges = (edge for edge in (entry.start, entry.stop) if edge is not None)
+        outside = any(not -n <= edge <= n for edge in edges)
     else:
         try:
             start, stop = (operator.index(edge) for edge in entry)
@@ -134,7 +138,8 @@ def _range(entry: Any, n: int, axis: str) -> Range:
                 f"region must be a slice or (start, stop) for each axis, got {entry!r} "
                 f"for {axis!r}"
             ) from None
-    if not 0 <= start < stop <= n:
+        outside = False
+    if outside or not 0 <= start < stop <= n:
         raise ValueError(
             f"region must hold a voxel of level 0 and none outside, got {entry!r} for "
             f"{axis!r} of extent {n}"

@@ -28,7 +28,7 @@ from dask_pyramid.cli.parameters import (
     with_options,
 )
 from dask_pyramid.cli.running import client_of
-from dask_pyramid.cli.telling import reported, stoppable
+from dask_pyramid.cli.telling import GO_ON, reported, stoppable
 
 if TYPE_CHECKING:
     from dask_pyramid.plan import PyramidPlan
@@ -73,8 +73,8 @@ _WAY = (
         "--order",
         type=click.IntRange(0, 5),
         metavar="0-5",
-        help="Order of the spline.  [default: 1; 0 for bools, OME-Zarr label "
-        "images and --as-labels]",
+        help="Order of the spline; with --by, for axes that grow.  [default: 1; 0 for "
+        "bools, OME-Zarr label images and --as-labels]",
     ),
     click.option(
         "--anti-aliasing/--no-anti-aliasing",
@@ -152,7 +152,8 @@ def resample(
         "method": given.pop("by"),
         "boundary": given.pop("boundary"),
     }
-    with stoppable(target), reported(debug), client_of(**running) as client:
+    again = "run it again" if only_plan else GO_ON
+    with stoppable(target, again), reported(debug), client_of(**running) as client:
         own = storage_options(source_endpoint, source_anonymous)
         image = dp.resample(open_source(source, target, given, own=own), **way)
         if only_plan:

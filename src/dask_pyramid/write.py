@@ -163,7 +163,8 @@ def write_pyramid(
     Warns
     -----
     UserWarning
-        If viewers refuse the data type.
+        If viewers refuse the data type, or the disk of a folder has less room than the
+        levels take uncompressed.
 
     Examples
     --------

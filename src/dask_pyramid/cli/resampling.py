@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,6 +29,9 @@ from dask_pyramid.cli.parameters import (
 )
 from dask_pyramid.cli.running import client_of
 from dask_pyramid.cli.telling import GO_ON, reported, stoppable
+
+if TYPE_CHECKING:
+    from dask_pyramid.plan import PyramidPlan
 
 __all__ = ["resample"]
 
@@ -100,6 +103,7 @@ _WAY = (
     ),
 )
 _RESAMPLING_NAMES = ("factor", "shape", "isotropic", "zoom", "order", "anti_aliasing")
+# What a plan does not depend on.
 _WRITING_NAMES = (
     "compressors",
     "mode",
@@ -155,6 +159,16 @@ def resample(
         if only_plan:
             for name in _WRITING_NAMES:
                 del given[name]
-            click.echo(str(dp.plan_pyramid(image, **given)))
+            _tell_plan(dp.plan_pyramid(image, **given), target)
             return
         click.echo(str(dp.write_pyramid(image, target, client=client, **given)))
+
+
+def _tell_plan(plan: PyramidPlan, target: str) -> None:
+    from dask_pyramid.locations import is_url, local_path
+    from dask_pyramid.room import warn_of_room
+
+    folder = local_path(target)
+    if not is_url(folder):
+        warn_of_room(plan, folder)
+    click.echo(str(plan))

@@ -318,6 +318,18 @@ def test_a_large_factor_reads_each_chunk_about_once():
     assert decoded < 1.5 * 2 * 32 * 32
 
 
+@pytest.mark.parametrize("order", [1, 3, 5])
+def test_planes_are_not_resampled_one_by_one_by_a_spline_that_reaches_far(order):
+    image = stack((60, 256, 256))
+    source = Tracing(pixels_of(image), (1, 128, 256))
+    samplings = dp.resample(image, factor=2, order=order).reader.samplings
+    reader = ResampledReader(source, samplings)
+    for size, sampling in zip(reader.chunks, samplings, strict=True):
+        held = sampling.needed(0, size)
+        assert held.stop - held.start <= 3 * sampling.a * size + 3
+    assert np.prod(reader.chunks) <= 2**23
+
+
 @pytest.mark.parametrize(("chunks", "calls"), [((1, 1, 1), 32), ((1, 256, 256), 8)])
 def test_small_chunks_are_read_many_at_a_time_and_planes_one_by_one(chunks, calls):
     pixels = np.broadcast_to(np.uint8(0), (8, 256, 256))

@@ -381,7 +381,7 @@ def test_a_stored_image_grows_on_the_command_line(tmp_path, small):
         (("update", "{}", "--region", "t=0:1"), 1, "region must name axes"),
         (("append", "{}", "{}", "--axis", "z"), 1, "target must not be the source"),
         (("add-levels", "{}", "--factors", "3"), 1, "must be the one that is asked"),
-        (("add-levels", "none"), 1, "must be a Zarr group to grow"),
+        (("add-levels", "none"), 1, "store must be a Zarr group that is there"),
     ],
 )
 def test_what_cannot_grow_is_told_in_one_line(

@@ -144,7 +144,7 @@ def test_the_figure_has_a_piece_for_each_result_and_a_chart_for_each_figure(foun
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"factors": 1}, "scale_factors must increase"),
+        ({"factors": 1}, "factors must be above 1 along some axis, got 1"),
         ({"factors": 2.5}, "factors must be a whole number or a dict by axis"),
         ({"factors": {"z": 5}}, "must hold a whole window of 5 voxels along axis 'z'"),
         ({"methods": "mean"}, "methods must be a list or a dict by label"),

@@ -170,9 +170,9 @@ with small_world(fused=1):
 """
 
 
-@pytest.mark.parametrize("after", [1, 3])
-def test_growth_that_is_killed_goes_on_to_the_same_bytes(grown, tmp_path, after):
+def test_growth_that_is_killed_goes_on_to_the_same_bytes(grown, tmp_path):
     verb, folder, wanted, _ = grown
+    after = 2  # units: where else it may stop, the test above goes through
     shutil.copytree(folder / "before", tmp_path / "a")
     code = KILLED.format(
         tests=str(Path(__file__).parent),

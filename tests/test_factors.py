@@ -37,7 +37,7 @@ def test_factors_are_relative_to_level_0_and_spread_over_the_spatial_axes(
             r"so halvings are \(2, 4, 8\)",
         ),
         ([4, 2], r"must increase, got \(4, 2\)"),
-        ([1], r"must increase, got \(1,\)"),
+        ([1], "above 1 along some axis for each further level, got 1; level 0 is"),
         ([{"y": 2}, {"x": 2}], "must increase"),
         ([0], "numbers of at least 1, got 0"),
         ([-2], "numbers of at least 1, got -2"),

@@ -185,7 +185,9 @@ def test_ids_beyond_the_whole_numbers_of_floats_survive(place, dtype):
         (blobs((2, *SHAPE)), {}, ValueError, "got c 2, z 20, y 33, x 40"),
         (blobs(), {"name": "../a"}, ValueError, "name of a label image"),
         (blobs(), {"name": "c"}, ValueError, "a name that Zarr uses"),
-        (blobs(), {"method": "mean"}, ValueError, "must keep label values"),
+        (blobs(), {"name": "n" * 300}, ValueError, "at most 240 bytes, got 300 in"),
+        (blobs(), {"method": "mean"}, ValueError, "use 'mode', 'mode-exact' or"),
+        (blobs(), {"ignore": "0"}, ValueError, "ignore must be .*, got '0'"),
         (dp.open_image(blobs(), scale=(3, 2, 2), unit="um"), {}, ValueError, "spacing"),
     ],
 )
@@ -202,6 +204,29 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
         with pytest.raises(error, match=words):
             dp.write_pyramid(image(), other, labels=labels, scale=scale, unit="um")
         assert not Path(other).exists()
+
+
+def test_labels_with_a_unit_for_an_image_without_one_are_told_the_way_out(tmp_path):
+    place = str(tmp_path / "a.ome.zarr")
+    dp.write_pyramid(image(), place, scale=(3, 2, 2), **SMALL)
+    labels = dp.open_image(blobs(), scale=(3, 2, 2), unit="um")
+    with pytest.raises(ValueError, match=r"3.0 \(no unit\), got 3.0 micrometer; write"):
+        dp.write_labels(place, labels)
+    assert dp.write_labels(place, labels.data).unit == (None,) * 3
+
+
+def test_the_longest_name_can_be_written_and_replaced(place):
+    name = "n" * 240
+    dp.write_labels(place, blobs(), name=name)
+    dp.write_labels(place, blobs() + 1, name=name, mode="w")
+    assert list(dp.open_pyramid(place).labels) == [name]
+
+
+def test_nearest_levels_begin_where_level_0_does(tmp_path):
+    place = str(tmp_path / "a.ome.zarr")
+    dp.write_pyramid(image(), place, **SMALL)
+    labels = dp.write_labels(place, blobs(), method="nearest")
+    assert labels.translation == ((0.0, 0.0, 0.0),) * 3
 
 
 def test_labels_may_lack_the_channels_and_times_of_their_image(tmp_path):
@@ -503,3 +528,55 @@ def test_labels_of_an_isotropic_image_have_its_levels_exactly(tmp_path):
         assert labels.translation == pyramid.translation
     found = dp.verify_pyramid(place, sample="full")
     assert found.ok, str(found)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint32"])
+def test_an_array_that_is_opened_as_labels_is_never_averaged(tmp_path, dtype):
+    ids = blobs(dtype=dtype)
+    opened = dp.open_image(ids, labels=True)
+    assert opened.labels
+    assert not dp.open_image(ids).labels
+    written = dp.write_pyramid(opened, tmp_path / "a.ome.zarr", **SMALL)
+    np.testing.assert_array_equal(written.levels[1].compute(), mode(ids, (2, 2, 2)))
+    assert "image-label" in attributes(tmp_path / "a.ome.zarr")
+    assert dp.verify_pyramid(tmp_path / "a.ome.zarr", sample="full").ok
+    finer = dp.resample(opened, factor=1.5)
+    assert set(np.unique(finer.data.compute())) == set(np.unique(ids))
+    smaller = dp.downsample(opened, 2).data.compute()
+    np.testing.assert_array_equal(smaller, mode(ids, (2, 2, 2)))
+
+
+def test_what_says_that_it_holds_labels_can_be_opened_as_an_image(place):
+    stored = dp.write_labels(place, blobs(), name="a")
+    assert dp.open_image(stored.location).labels
+    assert not dp.open_image(stored.location, labels=False).labels
+
+
+def test_bools_are_masks_and_floats_are_no_labels():
+    assert not dp.open_image(blobs() > 3, labels=True).labels
+    with pytest.raises(TypeError, match="labels must be False for float32, got True"):
+        dp.open_image(blobs().astype("float32"), labels=True)
+
+
+def test_commands_take_an_image_as_labels(tmp_path):
+    ids, out = tmp_path / "ids.zarr", [str(tmp_path / name) for name in "abcd"]
+    zarr.create_array(str(ids), data=blobs(), chunks=(8, 8, 8))
+    common = ["--factors", "2", "--chunks", "16", "--no-progress", "--as-labels"]
+    commands = [
+        ["write", str(ids), out[0], *common],
+        ["resample", str(ids), out[1], "--factor", "1", *common],
+        ["plan", str(ids), out[2], *common[:-2], "--as-labels"],
+        ["units", out[2], "--no-progress"],
+        ["finish", out[2], "--no-progress"],
+    ]
+    for command in commands:
+        ended = CliRunner().invoke(cli.main, command)
+        assert ended.exit_code == 0, ended.output
+    wanted = mode(blobs(), (2, 2, 2))
+    for place in out[:3]:
+        np.testing.assert_array_equal(stored(place)[1], wanted)
+        assert "image-label" in attributes(place)
+    refused = CliRunner().invoke(
+        cli.main, ["write", str(ids), out[3], "--as-labels", "--method", "mean"]
+    )
+    assert "method must keep label values" in refused.output

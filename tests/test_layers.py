@@ -40,10 +40,10 @@ ORDER = """
     verify.arrays verify.omero verify.labels verify.leftovers verify.objects
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
-    sameness session accounts intents growing pyramid regions orders labelling
+    room sameness session accounts intents growing pyramid regions orders labelling
     write shares extend appending clusters stopping
-    cli.parameters cli.telling cli.running cli.comparing cli.labelling cli.resampling
-    cli cli.__main__
+    cli.parameters cli.opening cli.telling cli.running cli.comparing cli.labelling
+    cli.resampling cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -60,6 +60,7 @@ VERSIONED = (
     "attributes",
     "cli",
     "cli.comparing",
+    "cli.opening",
     "cli.resampling",
     "cli.labelling",
     "intents",

@@ -155,7 +155,9 @@ def test_labels_and_masks_are_reduced_by_mode_and_images_by_gaussian():
     labels = open_image(np.zeros((9, 9), "uint16")).with_metadata(labels=True)
     assert plan_pyramid(labels).method.name == "mode"
     assert plan_pyramid(labels, method="nearest").method.name == "nearest"
-    with pytest.raises(ValueError, match=r"label image, got 'mean'; use 'mode' or"):
+    with pytest.raises(
+        ValueError, match=r"label image, got 'mean'; use 'mode', 'mode-exact' or"
+    ):
         plan_pyramid(labels, method="mean")
 
 

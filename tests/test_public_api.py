@@ -109,7 +109,7 @@ def test_signatures_are_those_of_the_contract():
     assert write["mode"].default == "w-"
     opened = list(inspect.signature(dp.open_image).parameters)
     reading = ["source", "axes", "scale", "translation", "unit", "name"]
-    assert opened == [*reading, "storage_options"]
+    assert opened == [*reading, "labels", "storage_options"]
     down = inspect.signature(dp.downsample).parameters
     assert list(down)[:3] == ["array", "factors", "method"]
     assert down["method"].default == "mean"

@@ -157,7 +157,15 @@ def test_a_shape_beside_a_spacing_says_whether_extents_round_up():
         ({"factor": 0.5, "method": "nearest", "order": 1}, "order must be 0"),
         ({"factor": 0.5, "method": "mean", "anti_aliasing": True}, "with a method"),
         ({"factor": 0.5, "anti_aliasing": False, "sigma": 1}, "sigma must go with"),
+        ({"factor": 0.5, "method": "mean", "order": 3}, "order must not be given"),
         ({"factor": 0.5, "sigma": -1}, "sigma must be zero or more, got -1"),
+        ({"factor": 0.5, "sigma": 1e6}, "sigma must be at most 64 voxels"),
+        ({"factor": 1e-9}, "factor must make .* got 1e-09 for axis 'z'"),
+        ({"factor": {"x": 5e-324}}, "factor must make .* got 5e-324 for axis 'x'"),
+        ({"factor": 1e300}, r"factor must make .* got 1e\+300"),
+        ({"scale": 1e17}, r"scale must make .* got 1e\+17"),
+        ({"shape": {"x": 10**400}}, "shape must make .* for axis 'x'"),
+        ({"isotropic": "finest", "zoom": 1e300}, "isotropic must make"),
     ],
 )
 def test_what_breaks_a_rule_is_refused(options, message):
@@ -310,6 +318,18 @@ def test_a_large_factor_reads_each_chunk_about_once():
     assert decoded < 1.5 * 2 * 32 * 32
 
 
+@pytest.mark.parametrize("order", [1, 3, 5])
+def test_planes_are_not_resampled_one_by_one_by_a_spline_that_reaches_far(order):
+    image = stack((60, 256, 256))
+    source = Tracing(pixels_of(image), (1, 128, 256))
+    samplings = dp.resample(image, factor=2, order=order).reader.samplings
+    reader = ResampledReader(source, samplings)
+    for size, sampling in zip(reader.chunks, samplings, strict=True):
+        held = sampling.needed(0, size)
+        assert held.stop - held.start <= 3 * sampling.a * size + 3
+    assert np.prod(reader.chunks) <= 2**23
+
+
 @pytest.mark.parametrize(("chunks", "calls"), [((1, 1, 1), 32), ((1, 256, 256), 8)])
 def test_small_chunks_are_read_many_at_a_time_and_planes_one_by_one(chunks, calls):
     pixels = np.broadcast_to(np.uint8(0), (8, 256, 256))
@@ -404,6 +424,21 @@ def test_a_target_that_is_the_source_is_refused(stored):
         dp.write_pyramid(dp.resample(str(stored), factor=2), stored, mode="w")
 
 
+def test_an_order_beside_a_method_is_for_the_axes_that_grow():
+    by_order = [
+        pixels_of(dp.resample(stack(), factor=(2, 0.5, 0.5), method="mean", order=n))
+        for n in (1, 3)
+    ]
+    assert (by_order[0] != by_order[1]).any()
+
+
+def test_a_petabyte_is_allowed_and_what_no_integer_counts_is_not():
+    image = dp.open_image(np.broadcast_to(np.uint8(0), (64, 4096, 4096)))
+    assert dp.resample(image, factor=100).nbytes > 2**49
+    with pytest.raises(ValueError, match=r"at most 2\*\*63 voxels, got 32768 for"):
+        dp.resample(image, factor=32768)
+
+
 # --- the command -----------------------------------------------------------------
 
 
@@ -434,6 +469,17 @@ def test_the_command_says_how_large_it_gets_and_reads_nothing(stored, tmp_path):
     assert shown.exit_code == 0, shown.output
     assert "1080 x 900 x 840" in shown.output
     assert not target.exists()
+
+
+def test_the_command_refuses_what_is_beyond_all_bounds_before_it_writes(
+    stored, tmp_path
+):
+    target = tmp_path / "out.zarr"
+    for extreme in (["--factor", 1e7], ["--factor", 0.5, "--smooth", 1e6]):
+        result = run("resample", stored, target, *extreme)
+        assert result.exit_code == 1
+        assert " must " in result.output
+        assert not target.exists()
 
 
 def test_the_command_tells_wrong_usage(stored, tmp_path):

@@ -206,12 +206,13 @@ def test_a_tiff_reader_works_in_another_process_and_in_threads(tmp_path):
 @pytest.mark.parametrize("length", [3, 10, 200, 2000, -300])
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib", "tile": (16, 16)}])
 @pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
-def test_a_truncated_tiff_is_refused_by_name(tmp_path, length, options, suffix):
+def test_a_truncated_tiff_is_refused_by_name(tmp_path, caplog, length, options, suffix):
     path = tmp_path / f"a{suffix}"
     tifffile.imwrite(path, STACK, **{"metadata": {"axes": "ZCYX"}} | options)
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ValueError, match=r"source must be a readable TIFF, got .*/a\."):
         open_image(path)
+    assert not caplog.messages
 
 
 def test_a_file_that_is_no_image_is_refused(tmp_path):

@@ -150,6 +150,11 @@ def _steps(image: Image, factors: int | Mapping[str, int]) -> tuple[int, ...]:
             f"image must hold intensities, got the labels {image.name!r}; "
             "for ids there are mode and nearest, and no noise to compare"
         )
+    if factors == 1 or (isinstance(factors, dict) and set(factors.values()) <= {1}):
+        raise ValueError(
+            f"factors must be above 1 along some axis, got {factors!r}; 2 halves all "
+            "spatial axes"
+        )
     if isinstance(factors, dict | int):
         (steps,) = absolute_factors([factors], image.axes)
         if is_whole(steps):

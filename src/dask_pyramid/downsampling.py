@@ -71,8 +71,9 @@ def downsample(
     Returns
     -------
     array, shape ``ceil(n / factor)``
-        Same kind and dtype as `array`; lazy if that is a dask array. For an image, path
-        or URL a lazy `Image` with its spacing and place.
+        Same kind and dtype as `array`. Lazy if that is a dask array: its chunks are
+        merged to about 2**24 voxels first, so the result has fewer ones. For an image,
+        path or URL a lazy `Image` with its spacing and place.
 
     Raises
     ------

@@ -158,7 +158,12 @@ so halvings are (2, 4)
     given = tuple(scale_factors)
     spread = tuple(_spread(entry, axes) for entry in given)
     previous: Factors = (1,) * len(axes)
-    for factors in spread:
+    for entry, factors in zip(given, spread, strict=True):
+        if max(factors) == 1:
+            raise ValueError(
+                "scale_factors must be above 1 along some axis for each further level, "
+                f"got {entry!r}; level 0 is there anyway, so leave it out"
+            )
         grows = factors != previous
         if not grows or any(f < p for f, p in zip(factors, previous, strict=True)):
             halvings = tuple(2 ** (k + 1) for k in range(len(given)))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from dask_pyramid.geometry import Reach
 
-__all__ = ["AxisFilter", "gaussian_weights"]
+__all__ = ["AxisFilter", "check_sigma", "gaussian_weights"]
 
 # Where the tails are cut, in sigma; SciPy's default.
 _TRUNCATE = 4.0
+# The widest Gaussian: a sample is made of eight times as many voxels along each axis.
+_WIDEST = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,43 @@ class AxisFilter:
     def covers(self) -> bool:
         """Whether every voxel of the window has a weight."""
         return self.box or len(self.gauss) // 2 >= self.step - 1
+
+
+def check_sigma(sigma: float, step: float, *, given: Any) -> None:
+    """Refuse a Gaussian that is none, or so wide that it is no filter any more.
+
+    Parameters
+    ----------
+    sigma : float
+        Standard deviation in voxels.
+    step : float
+        Distance of two samples in voxels, to which the Gaussians of all methods grow.
+    given : object
+        What to name in a message.
+
+    Raises
+    ------
+    ValueError
+        If `sigma` is out of its range.
+
+    Examples
+    --------
+    >>> check_sigma(1e6, 2, given=1e6)
+    Traceback (most recent call last):
+        ...
+    ValueError: sigma must be at most 64 voxels, or the window where that is larger, \
+got 1000000.0; smooth an image that was reduced before
+    """
+    if not (math.isfinite(sigma) and sigma >= 0):
+        raise ValueError(
+            f"sigma must be zero or more, got {given!r}; it is in voxels of the level "
+            "that is reduced"
+        )
+    if sigma > max(_WIDEST, step):
+        raise ValueError(
+            f"sigma must be at most {_WIDEST} voxels, or the window where that is "
+            f"larger, got {given!r}; smooth an image that was reduced before"
+        )
 
 
 @lru_cache(maxsize=256)

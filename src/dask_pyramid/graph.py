@@ -15,7 +15,12 @@ import numpy as np
 
 from dask_pyramid.device import namespace
 from dask_pyramid.geometry import Reach, Span
-from dask_pyramid.kernels import pays_to_compile, reduce_block, resample_block
+from dask_pyramid.kernels import (
+    pays_to_compile,
+    reduce_block,
+    resample_block,
+    resampling_work,
+)
 from dask_pyramid.methods import Reduction
 from dask_pyramid.superblocks import Chunks, borrowed, merged, reduced, resampled
 
@@ -285,9 +290,7 @@ def resample_array(
         samplings=tuple(samplings),
         parts=parts,
         before=tuple(halo[0] for halo in depth.values()),
-        compiled=pays_to_compile(
-            math.prod(max(s.size_in, s.size_out) for s in samplings)
-        ),
+        compiled=pays_to_compile(resampling_work(samplings)),
         chunks=tuple(tuple(b - a for _, a, b in part) for part in parts),
         dtype=array.dtype,
         meta=array._meta,

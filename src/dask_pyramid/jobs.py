@@ -213,6 +213,7 @@ def reopen(job: StoredJob) -> Image:
         translation=first.translation,
         unit=plan.unit,
         name=parameters["name"],
+        labels=parameters["labels"],
     )
     now = {"source": identify(image), "dtype": image.dtype.name, "shape": image.shape}
     then = {

@@ -51,6 +51,9 @@ NAME = "labels"
 # '../../' since most labels are stored in a 'labels' group" (labels, 0.4 to 0.6).
 _SOURCE = {"source": {"image": "../../"}}
 
+# File systems take 255; `.NAME.replacement` beside it must fit, too.
+_NAME_BYTES = 240
+
 # The chunks of the image are kept for its labels if they hold at most this.
 _CHUNK_BYTES = 2**23
 
@@ -77,6 +80,11 @@ not begin with '.', got '../nuclei'
         raise ValueError(
             "name of a label image must be letters, digits, '-', '_' and '.', and not "
             f"begin with '.', got {name!r}"
+        )
+    if len(name.encode()) > _NAME_BYTES:
+        raise ValueError(
+            f"name of a label image must have at most {_NAME_BYTES} bytes, got "
+            f"{len(name.encode())} in {name[:20]!r}...; file systems have a limit"
         )
     check_path(name)
 
@@ -247,9 +255,21 @@ def check_spacing(old: Image, new: Image, name: str) -> None:
         if not same or new.unit[i] not in (old.unit[i], None):
             raise ValueError(
                 f"{name} must have the spacing of the pyramid along {axis!r}, "
-                f"{old.scale[i]} {old.unit[i]}, got {new.scale[i]} {new.unit[i]}; "
-                "open_image(source, scale=..., unit=...) corrects what a source says"
+                f"{_length(old, i)}, got {_length(new, i)}; {_way_out(old, i)}"
             )
+
+
+def _length(image: Image, axis: int) -> str:
+    return f"{image.scale[axis]} {image.unit[axis] or '(no unit)'}"
+
+
+def _way_out(image: Image, axis: int) -> str:
+    if image.unit[axis] is None:
+        return (
+            "write the image with its scale= and unit=, or leave both out for this "
+            "one, too: open_image(source).data has neither"
+        )
+    return "open_image(source, scale=..., unit=...) corrects what a source says"
 
 
 def plan_labels(

@@ -105,8 +105,10 @@ def write_labels(
     Notes
     -----
     Levels, spacing, unit, places and version are those of the image, which is not
-    touched. Up to 1024 ids have colours in `image-label`, each its own; with more, none
-    has, and viewers use their palettes.
+    touched; but with ``"nearest"`` a voxel of a level lies where the voxel that it
+    keeps does, so that all levels begin at the place of level 0. Up to 1024 ids have
+    colours in `image-label`, each its own; with more, none has, and viewers use their
+    palettes.
 
     ``"mode"`` is made from level to level, so that each level costs an eighth of the
     one below; a minority may win where it holds the majority of enough small windows.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dask_pyramid.axes import per_axis
 from dask_pyramid.factors import is_whole
-from dask_pyramid.filters import AxisFilter, gaussian_weights
+from dask_pyramid.filters import AxisFilter, check_sigma, gaussian_weights
 from dask_pyramid.geometry import Factor, Reach, Span, needed
 from dask_pyramid.sampling import AxisSampler, Between
 
@@ -213,11 +213,8 @@ class Method:
             default if entry is None else float(entry)
             for entry, default in zip(given, defaults, strict=True)
         )
-        if not all(math.isfinite(s) and s >= 0 for s in sigmas):
-            raise ValueError(
-                f"sigma must be zero or more, got {sigma!r}; it is in voxels of the "
-                "level that is reduced"
-            )
+        for width in sigmas:
+            check_sigma(width, float(max(steps)), given=sigma)
         return sigmas
 
 

@@ -15,6 +15,7 @@ from dask_pyramid.labelled import dress_all
 from dask_pyramid.locations import is_url
 from dask_pyramid.masks import open_mask
 from dask_pyramid.planning import plan_pyramid
+from dask_pyramid.room import warn_of_room
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.graphs import graph_places
 from dask_pyramid.store import publication, targets
@@ -118,8 +119,10 @@ def order_of(
     Warns
     -----
     UserWarning
-        If viewers refuse the data type.
+        If viewers refuse the data type, or the disk may be too small.
     """
+    if place.local and place.state == "empty":
+        warn_of_room(plan, place.location, stacklevel=4)
     if plan.dtype in _REFUSED:
         warnings.warn(
             f"many viewers refuse {plan.dtype} (Neuroglancer among them); "

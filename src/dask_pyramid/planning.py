@@ -260,7 +260,7 @@ def find_image_method(image: Image, method: str | Method | None) -> Method:
     if image.labels and not record.labels:
         raise ValueError(
             f"method must keep label values for a label image, got {record.name!r}; "
-            "use 'mode' or 'nearest'"
+            "use 'mode', 'mode-exact' or 'nearest'"
         )
     return record
 

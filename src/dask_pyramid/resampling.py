@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from dask_pyramid.filters import check_sigma
 from dask_pyramid.methods import Method, find_method
 from dask_pyramid.sampling import BOUNDARIES, ORDERS, Sampling
 from dask_pyramid.sources import open_image
@@ -45,7 +46,8 @@ def resample(
     Parameters
     ----------
     image : Image, path, URL or array
-        What `open_image` takes.
+        What `open_image` takes. A label image is one that says so: an OME-Zarr label
+        image, or ``open_image(ids, labels=True)``; values are not looked at.
     scale : number, text, dict by axis or sequence, optional
         Spacing wanted: numbers in the image's unit, or texts with a unit
         (``"500 nm"``). One value is for all spatial axes; a sequence has one for each
@@ -62,7 +64,7 @@ def resample(
         With `isotropic`: so many samples where there was one; by default 1.
     order : int, optional
         Order of the spline, 0 to 5, as in `scipy.ndimage`; by default 1, and 0 for
-        labels and masks.
+        label images (see `image`) and bools.
     anti_aliasing : bool, optional
         Whether a Gaussian goes first along axes that shrink; by default for all but
         labels, masks and order 0.
@@ -71,7 +73,8 @@ def resample(
         axes that shrink. By default ``(1 / factor - 1) / 2``; 1 / factor / 4 is used,
         too.
     method : {"nearest", "mean", "gaussian"} or None
-        What axes that shrink are made by, in place of Gaussian and spline.
+        What axes that shrink are made by, in place of Gaussian and spline; `order` is
+        then for those that grow.
         ``"nearest"``: one voxel each, decimation by any factor. ``"mean"``: local mean
         over the new voxel, parts of voxels weighed as such. ``"gaussian"``: Gaussian
         (`sigma`, by default 1 / factor / 4), then that mean, as in pyramids.
@@ -97,17 +100,20 @@ def resample(
     spacing asked for is kept exactly; `shape` alone gives n / m.
 
     A sample is a weighted sum of voxels around it, the same whatever the chunks. It
-    equals `scipy.ndimage.map_coordinates` on the whole array to 1e-8 of the range; the
-    Gaussian is not rounded before the spline. Sums go in float32 for data of 8 and 16
-    bits, in float64 above; integers are rounded once, half to even, and cut to their
+    equals `scipy.ndimage.map_coordinates` on the whole array to 1e-8 of the range, for
+    float64; others differ by the rounding of their sums, integers by one at ties. Axes
+    of up to 5 voxels differ more, for which SciPy's own spline filter is approximate.
+    The Gaussian is not rounded before the spline. Sums go in float32 for data of 8 and
+    16 bits, in float64 above; integers are rounded once, half to even, and cut to their
     range, which orders above 1 overshoot. Order 0 copies values; half way between two
     voxels it takes the one behind.
 
     How large it gets is known before anything is read: ``resample(...).nbytes``, and
     `plan_pyramid` of it.
 
-    All voxels count: NaN makes NaN of all that it reaches, and a value for nothing
-    measured is one as any other. To leave voxels out, reduce by whole factors with
+    All voxels count: NaN makes NaN of all that it reaches, which for orders 2 to 5 are
+    the samples within 13 to 35 voxels along each axis, and a value for nothing measured
+    is one as any other. To leave voxels out, reduce by whole factors with
     `downsample`, or by any with ``write_pyramid(scale_factors=[2.5], nodata=0)``.
 
     Whole factors with extents that round up: `downsample` with `order`.
@@ -133,6 +139,7 @@ def resample(
         anti_aliasing=anti_aliasing,
         sigma=sigma,
         method=None if method is None else find_method(method),
+        grows=any(want.a < 1 for want in wanted),
     )
     if boundary not in BOUNDARIES:
         raise ValueError(
@@ -182,13 +189,14 @@ def _way(
     anti_aliasing: bool | None,
     sigma: Any,
     method: Method | None,
+    grows: bool,
 ) -> _Way:
     """Return how samples are made; refuse what would average labels."""
     discrete = image.labels or image.dtype.kind == "b"
     if order is not None and (isinstance(order, bool) or order not in ORDERS):
         raise ValueError(f"order must be 0 to 5, got {order!r}")
     if method is not None:
-        way = _of_method(method, order=order, anti_aliasing=anti_aliasing)
+        way = _of_method(method, order=order, anti_aliasing=anti_aliasing, grows=grows)
     else:
         number = (0 if discrete else 1) if order is None else order
         smooth = (
@@ -211,7 +219,7 @@ def _way(
 
 
 def _of_method(
-    method: Method, *, order: int | None, anti_aliasing: bool | None
+    method: Method, *, order: int | None, anti_aliasing: bool | None, grows: bool
 ) -> _Way:
     if anti_aliasing is not None:
         raise ValueError(
@@ -228,6 +236,12 @@ def _of_method(
             f"{method.name!r}, which is made of whole windows; resample by a whole "
             "factor with downsample, or write it with write_pyramid"
         )
+    if order is not None and not grows:
+        raise ValueError(
+            f"order must not be given with a method where no axis grows, got {order!r} "
+            f"with {method.name!r}, which takes the place of the spline; leave out one "
+            "of both"
+        )
     way = _MEANS[method.name]
     return way if order is None else replace(way, order=order)
 
@@ -239,6 +253,7 @@ def _sampling(
     width = 0.0
     if sigma is not None and way.slope is not None:
         width = float(sigma)
+        check_sigma(width, want.a, given=sigma)
     elif shrinks and way.slope is not None:
         width = way.slope * (want.a - way.origin)
     return Sampling(

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Wanted", "spatial_entries", "wanted_spacing"]
 
+# New samples for an old one, or the other way round: the largest step of a pyramid.
+_MOST = 2**15
+# What integers of stored formats count.
+_MOST_VOXELS = 2**63
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -82,17 +87,25 @@ def wanted_spacing(
             f"zoom must go with isotropic, got {zoom!r} with {named[0]}; give the "
             "factor, or isotropic='finest' or 'coarsest'"
         )
-    if shape is not None and len(named) > 1:
-        spaced = wanted_spacing(image, scale=scale, factor=factor)
-        return _cut(image, spaced, _sizes(image, shape))
-    if shape is not None:
-        return _of_shape(image, shape)
-    if factor is not None:
-        return _of_factor(image, factor)
-    if scale is not None:
+    if shape is not None and len(named) == 1:
+        wanted = _of_shape(image, shape)
+    elif factor is not None:
+        wanted = _of_factor(image, factor)
+    elif scale is not None:
         spacings = spatial_entries(scale, image.axes, name="scale")
-        return _of_scale(image, spacings, name="scale")
-    return _of_scale(image, _isotropic(image, isotropic, zoom), name="isotropic")
+        wanted = _of_scale(image, spacings, name="scale")
+    else:
+        spacings = _isotropic(image, isotropic, zoom)
+        wanted = _of_scale(image, spacings, name="isotropic")
+    if shape is not None and len(named) > 1:
+        wanted = _cut(image, wanted, _sizes(image, shape))
+    voxels = math.prod(want.size for want in wanted)
+    if voxels > _MOST_VOXELS:
+        raise ValueError(
+            f"{named[0]} must make an image of at most 2**63 voxels, got "
+            f"{given[named[0]]!r} for {voxels:.3g}"
+        )
+    return wanted
 
 
 def spatial_entries(value: Any, axes: Sequence[str], *, name: str) -> tuple[Any, ...]:
@@ -170,8 +183,11 @@ def _sizes(image: Image, shape: Any) -> tuple[int | None, ...]:
 def _of_shape(image: Image, shape: Any) -> tuple[Wanted, ...]:
     sizes = _sizes(image, shape)
     found = []
-    for size, n, scale in zip(sizes, image.shape, image.scale, strict=True):
+    for axis, size, n, scale in zip(
+        image.axes, sizes, image.shape, image.scale, strict=True
+    ):
         size = n if size is None else size
+        _check_step(size, n, given=size, name="shape", axis=axis)
         found.append(Wanted(size=size, a=n / size, scale=scale * (n / size)))
     return tuple(found)
 
@@ -198,8 +214,11 @@ def _cut(
 def _of_factor(image: Image, factor: Any) -> tuple[Wanted, ...]:
     found = []
     entries = spatial_entries(factor, image.axes, name="factor")
-    for entry, n, scale in zip(entries, image.shape, image.scale, strict=True):
+    for axis, entry, n, scale in zip(
+        image.axes, entries, image.shape, image.scale, strict=True
+    ):
         number = 1.0 if entry is None else _positive(entry, "factor")
+        _check_step(number, 1, given=entry, name="factor", axis=axis)
         a = 1 / number
         found.append(Wanted(size=_length(n * number), a=a, scale=scale * a))
     return tuple(found)
@@ -222,6 +241,7 @@ def _of_scale(
             new = _positive(_length_in(entry, unit), name)
         elif entry is not None:
             new = _positive(entry, name)
+        _check_step(old, new, given=entry, name=name, axis=axis)
         found.append(Wanted(size=_length(n * old / new), a=new / old, scale=new))
     return tuple(found)
 
@@ -307,6 +327,17 @@ def _length_in(text: str, unit: str) -> float:
     (length_m,) = comparable((number,), (given,), "x")
     (unit_m,) = comparable((1.0,), (unit,), "x")
     return float(f"{length_m / unit_m:.15g}")
+
+
+def _check_step(
+    samples: float, voxels: float, *, given: Any, name: str, axis: str
+) -> None:
+    """Refuse what no image is resampled by, before its taps and objects are counted."""
+    if samples > voxels * _MOST or voxels > samples * _MOST:
+        raise ValueError(
+            f"{name} must make at most {_MOST} samples of a voxel, and one of at most "
+            f"{_MOST}, got {given!r} for axis {axis!r}"
+        )
 
 
 def _length(samples: float) -> int:

@@ -62,7 +62,8 @@ def write_pyramid(
     Parameters
     ----------
     image : Image, path, URL or array
-        What `open_image` takes.
+        What `open_image` takes. A label image is one that says so: an OME-Zarr label
+        image, or ``open_image(ids, labels=True)``; values are not looked at.
     target : path, URL or zarr store
         Where to: a folder, an ``s3://``, ``gs://`` or ``az://`` URL, or a zarr store;
         must not lie in or around the source.
@@ -80,7 +81,7 @@ def write_pyramid(
     method : str or Method, optional
         ``"gaussian"``, ``"gaussian-stride"``, ``"mean"``, ``"nearest"``, ``"mode"``,
         ``"mode-exact"``, ``"median"``, ``"min"`` or ``"max"``. By default
-        ``"gaussian"``, and ``"mode"`` for labels and masks.
+        ``"gaussian"``, and ``"mode"`` for label images (see `image`) and bools.
     sigma : float, dict by axis or sequence, optional
         Standard deviation of the Gaussian in voxels of the level that is reduced; by
         default a quarter of the step.
@@ -162,7 +163,8 @@ def write_pyramid(
     Warns
     -----
     UserWarning
-        If viewers refuse the data type.
+        If viewers refuse the data type, or the disk of a folder has less room than the
+        levels take uncompressed.
 
     Examples
     --------

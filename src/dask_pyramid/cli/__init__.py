@@ -19,7 +19,9 @@ import dask_pyramid as dp
 from dask_pyramid import options
 from dask_pyramid.cli.comparing import compare
 from dask_pyramid.cli.labelling import labels
+from dask_pyramid.cli.opening import open_source
 from dask_pyramid.cli.parameters import (
+    AS_LABELS,
     BANDWIDTH,
     BREAK_LOCK,
     COMPRESSOR,
@@ -36,7 +38,6 @@ from dask_pyramid.cli.parameters import (
     MODE,
     PROGRESS,
     READING,
-    READING_NAMES,
     RETRIES,
     RUNNING,
     RUNNING_NAMES,
@@ -77,7 +78,7 @@ main.add_command(resample)
               "--scale 0.29,0.26,0.26")  # fmt: skip
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
-@with_options(*READING, *LAYOUT, *COUNTING, *STORE, *SOURCE_STORE)
+@with_options(*READING, AS_LABELS, *LAYOUT, *COUNTING, *STORE, *SOURCE_STORE)
 @COMPRESSOR
 @click.option(
     "--labels",
@@ -121,15 +122,17 @@ def write(
     reading = storage_options(source_endpoint, source_anonymous)
     with stoppable(target), reported(debug), client_of(**running) as client:
         image: Any = source
-        if reading is not None:
-            image = dp.open_image(source, storage_options=reading)
+        if reading is not None or given["as_labels"]:
+            image = open_source(source, target, given, own=reading)
+        else:
+            del given["as_labels"]
         click.echo(str(dp.write_pyramid(image, target, client=client, **given)))
 
 
 @main.command()
 @click.argument("source", metavar="IN")
 @click.argument("store", metavar="[STORE]", required=False)
-@with_options(*READING, *LAYOUT, *COUNTING, *DEVICE, *STORE)
+@with_options(*READING, AS_LABELS, *LAYOUT, *COUNTING, *DEVICE, *STORE)
 @with_options(CORES, BANDWIDTH, COMPRESSOR, JSON, DEBUG)
 def plan(
     source: str,
@@ -151,12 +154,16 @@ def plan(
     """
     given["storage_options"] = storage_options(endpoint, anonymous)
     with reported(debug):
-        if store is None:
-            names = (*READING_NAMES, "storage_options")
-            reading = {name: given.pop(name) for name in names}
-            result = dp.plan_pyramid(dp.open_image(source, **reading), **given)
+        image: Any = source
+        if store is None or given["as_labels"]:
+            image = open_source(source, store, given)
         else:
-            result = dp.prepare_pyramid(source, store, compressors=compressors, **given)
+            del given["as_labels"]
+        if store is None:
+            del given["storage_options"]
+            result = dp.plan_pyramid(image, **given)
+        else:
+            result = dp.prepare_pyramid(image, store, compressors=compressors, **given)
         record, told = result.to_json(), str(result)
         if cores is not None:
             expected = dp.forecast(result, cores=cores, bandwidth=bandwidth)

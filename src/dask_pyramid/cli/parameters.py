@@ -10,6 +10,7 @@ import click
 from dask_pyramid import options
 
 __all__ = [
+    "AS_LABELS",
     "BANDWIDTH",
     "BREAK_LOCK",
     "COMPRESSOR",
@@ -107,6 +108,12 @@ READING = (
     ),
 )
 
+AS_LABELS = click.option(
+    "--as-labels",
+    is_flag=True,
+    help="The values of IN are ids, which are never averaged.  [default: if IN is an "
+    "OME-Zarr label image; values are not looked at]",
+)
 MASK = click.option(
     "--mask",
     metavar="PATH",
@@ -143,7 +150,8 @@ LAYOUT = (
     click.option(
         "--method",
         type=click.Choice(METHODS),
-        help="How levels are reduced.  [default: gaussian; mode for labels and masks]",
+        help="How levels are reduced.  [default: gaussian; mode for "
+        "bools, OME-Zarr label images and --as-labels]",
     ),
     click.option(
         "--sigma",

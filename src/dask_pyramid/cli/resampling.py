@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import dask_pyramid as dp
 from dask_pyramid import options
+from dask_pyramid.cli.opening import open_source
 from dask_pyramid.cli.parameters import (
+    AS_LABELS,
     BREAK_LOCK,
     COMPRESSOR,
     DEBUG,
@@ -16,7 +18,6 @@ from dask_pyramid.cli.parameters import (
     MODE,
     PROGRESS,
     READING,
-    READING_NAMES,
     RETRIES,
     RUNNING,
     RUNNING_NAMES,
@@ -27,7 +28,10 @@ from dask_pyramid.cli.parameters import (
     with_options,
 )
 from dask_pyramid.cli.running import client_of
-from dask_pyramid.cli.telling import reported, stoppable
+from dask_pyramid.cli.telling import GO_ON, reported, stoppable
+
+if TYPE_CHECKING:
+    from dask_pyramid.plan import PyramidPlan
 
 __all__ = ["resample"]
 
@@ -69,7 +73,8 @@ _WAY = (
         "--order",
         type=click.IntRange(0, 5),
         metavar="0-5",
-        help="Order of the spline.  [default: 1; 0 for labels and masks]",
+        help="Order of the spline; with --by, for axes that grow.  [default: 1; 0 for "
+        "bools, OME-Zarr label images and --as-labels]",
     ),
     click.option(
         "--anti-aliasing/--no-anti-aliasing",
@@ -98,13 +103,22 @@ _WAY = (
     ),
 )
 _RESAMPLING_NAMES = ("factor", "shape", "isotropic", "zoom", "order", "anti_aliasing")
+# What a plan does not depend on.
+_WRITING_NAMES = (
+    "compressors",
+    "mode",
+    "break_lock",
+    "retries",
+    "progress",
+    "storage_options",
+)
 
 
 @click.command(epilog="Example: dask-pyramid resample a.tif b.ome.zarr --isotropic "
                "finest --order 3")  # fmt: skip
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
-@with_options(*_SPACING, *_WAY, *READING, *LAYOUT, *STORE, *SOURCE_STORE)
+@with_options(*_SPACING, *_WAY, *READING, AS_LABELS, *LAYOUT, *STORE, *SOURCE_STORE)
 @click.option(
     "--plan",
     "only_plan",
@@ -129,10 +143,8 @@ def resample(
     One of --to-scale, --factor, --shape and --isotropic says which. IN and OUT,
     and all other options, are as for write; --factors none writes one level alone.
     """
-    from dask_pyramid.store_options import share_options
-
+    given["storage_options"] = storage_options(endpoint, anonymous)
     running = {name: given.pop(name) for name in RUNNING_NAMES}
-    reading = {name: given.pop(name) for name in READING_NAMES}
     way = {name: given.pop(name) for name in _RESAMPLING_NAMES}
     way |= {
         "scale": given.pop("to_scale"),
@@ -140,19 +152,23 @@ def resample(
         "method": given.pop("by"),
         "boundary": given.pop("boundary"),
     }
-    with stoppable(target), reported(debug), client_of(**running) as client:
-        here, there = share_options(
-            storage_options(endpoint, anonymous), source, target
-        )
+    again = "run it again" if only_plan else GO_ON
+    with stoppable(target, again), reported(debug), client_of(**running) as client:
         own = storage_options(source_endpoint, source_anonymous)
-        opened = dp.open_image(source, **reading, storage_options=own or here)
-        image = dp.resample(opened, **way)
+        image = dp.resample(open_source(source, target, given, own=own), **way)
         if only_plan:
-            for name in ("compressors", "mode", "break_lock", "retries", "progress"):
+            for name in _WRITING_NAMES:
                 del given[name]
-            click.echo(str(dp.plan_pyramid(image, **given)))
+            _tell_plan(dp.plan_pyramid(image, **given), target)
             return
-        pyramid = dp.write_pyramid(
-            image, target, client=client, storage_options=there, **given
-        )
-        click.echo(str(pyramid))
+        click.echo(str(dp.write_pyramid(image, target, client=client, **given)))
+
+
+def _tell_plan(plan: PyramidPlan, target: str) -> None:
+    from dask_pyramid.locations import is_url, local_path
+    from dask_pyramid.room import warn_of_room
+
+    folder = local_path(target)
+    if not is_url(folder):
+        warn_of_room(plan, folder)
+    click.echo(str(plan))

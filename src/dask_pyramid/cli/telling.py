@@ -16,7 +16,10 @@ from dask_pyramid.stopping import Terminated, raising_on_sigterm
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["as_text", "reported", "stoppable"]
+__all__ = ["GO_ON", "as_text", "reported", "stoppable"]
+
+# How to go on with what was written in part.
+GO_ON = "give the same command with --mode a"
 
 # Their messages are written for users; any other is named by its type, too.
 _EXPECTED = (ValueError, TypeError, OSError, ImportError)
@@ -25,9 +28,7 @@ _INTERRUPTED, _TERMINATED = 130, 143
 
 
 @contextmanager
-def stoppable(
-    target: str, again: str = "give the same command with --mode a"
-) -> Iterator[None]:
+def stoppable(target: str, again: str = GO_ON) -> Iterator[None]:
     """End on Ctrl-C and SIGTERM with a line that says how to go on."""
     try:
         with raising_on_sigterm():

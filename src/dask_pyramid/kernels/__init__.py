@@ -37,11 +37,14 @@ __all__ = [
     "resample_axis",
     "resample_block",
     "resampling_type",
+    "resampling_work",
 ]
 
 # A fresh process takes 0.5 s to load numba and compiled code from its cache, and one
 # without a cache 5 s to compile; the generic kernels do 64 Mi voxels in that time.
 _COMPILE_VOXELS = 2**26
+# Taps whose sum takes about as long as the rest of what is done for a sample.
+_CHEAP_TAPS = 8
 
 _INTEGERS = frozenset("BHILQbhilq")
 _ARITHMETIC = frozenset("BHIbhifd")
@@ -295,6 +298,31 @@ def _pass_by_pass(
         )
         block = target
     return block
+
+
+def resampling_work(samplings: Sequence[Sampling]) -> int:
+    """Return what a whole resampling is like, in voxels for `pays_to_compile`.
+
+    Parameters
+    ----------
+    samplings : sequence of Sampling
+        One for each axis.
+
+    Returns
+    -------
+    int
+        Voxels, of which long filters make more.
+
+    Examples
+    --------
+    >>> from dask_pyramid.sampling import Sampling
+    >>> [resampling_work([Sampling(size_in=50, size_out=100, a=0.5, b=-0.25, order=n)])
+    ...  for n in (1, 3)]
+    [100, 450]
+    """
+    taps = [s.n_taps / max(1.0, s.a) for s in samplings if not s.identity]
+    voxels = math.prod(max(s.size_in, s.size_out) for s in samplings)
+    return int(voxels * max([1.0, *(n / _CHEAP_TAPS for n in taps)]))
 
 
 def resampling_type(

@@ -39,6 +39,7 @@ def open_image(
     unit: str | Mapping[str, str | None] | Sequence[str | None] | None = None,
     name: str | None = None,
     *,
+    labels: bool | None = None,
     storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> Image:
     """Open an image of any kind; pixels are read when they are asked for.
@@ -61,6 +62,12 @@ def open_image(
         Unit of the spatial axes, or by axis; else none.
     name : str, optional
         What viewers call the image.
+    labels : bool, optional
+        Whether the values are ids, which are never averaged: `write_pyramid` and
+        `downsample` take the mode, `resample` copies. By default so for an OME-Zarr
+        label image, which says so (`image-label`), and for nothing else: values are
+        not looked at, and integers of a TIFF or an array are taken for intensities.
+        Bools are masks, which are treated alike in any case.
     storage_options : dict or StoreOptions, optional
         How to open a URL: ``endpoint``, ``anonymous``, ``region``, keys, and the other
         names of `StoreOptions`. What is left out comes from the environment.
@@ -77,7 +84,8 @@ def open_image(
     ValueError
         If the source cannot be read, is not one image, or an argument does not fit.
     TypeError
-        If `source` or its data type is of a kind that has no pyramid.
+        If `source` or its data type is of a kind that has no pyramid, or ids are not
+        integers.
     PermissionError
         If a store refuses the credentials, or there are none.
 
@@ -87,6 +95,8 @@ def open_image(
     ...                    scale={"y": 0.5, "x": 0.25}, unit="um")
     >>> image.axes, image.shape, image.scale
     (('c', 'y', 'x'), (3, 64, 48), (1.0, 0.5, 0.25))
+    >>> open_image(np.zeros((64, 48), "uint32"), labels=True).labels
+    True
     """
     given = None if axes is None else tuple(str(axis).lower() for axis in axes)
     opened = _open(source, given, storage_options)
@@ -107,7 +117,7 @@ def open_image(
         graph=None if is_reader else pixels,
         name=name or opened.name or "image",
         omero=opened.omero,
-        labels=opened.labels,
+        labels=_are_ids(labels, opened),
         image_label=opened.image_label,
         origin=_origin(source, given, storage_options),
     )
@@ -153,6 +163,17 @@ def _units(
     entries = parse_units(given, axes)
     pairs = zip(entries, axes, strict=True)
     return tuple(found.get(axis) if entry is None else entry for entry, axis in pairs)
+
+
+def _are_ids(given: bool | None, opened: Opened) -> bool:
+    """Return whether values are ids; bools need not say so."""
+    dtype = np.dtype(opened.pixels.dtype)
+    if given and dtype.kind not in "biu":
+        raise TypeError(
+            f"labels must be False for {dtype}, got {given!r}; ids are integers, "
+            "convert whole numbers with astype('uint32')"
+        )
+    return opened.labels if given is None else bool(given) and dtype.kind != "b"
 
 
 def _in_storage_order(pixels: Any, order: tuple[int, ...]) -> Any:

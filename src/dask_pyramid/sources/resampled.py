@@ -17,7 +17,12 @@ import numpy as np
 from dask_pyramid.geometry import Span
 from dask_pyramid.graph import resample_array
 from dask_pyramid.image import DirectReader
-from dask_pyramid.kernels import pays_to_compile, resample_axis, resampling_type
+from dask_pyramid.kernels import (
+    pays_to_compile,
+    resample_axis,
+    resampling_type,
+    resampling_work,
+)
 from dask_pyramid.sampling import Sampling, pass_order
 
 if TYPE_CHECKING:
@@ -35,6 +40,10 @@ _WORKING_BYTES = 2**26
 _PIECE_VOXELS = 2**18
 # A chunk that has grown need not be made in one go: its source is small beside it.
 _CHUNK_VOXELS = 2**21
+# What chunks grow to, as sums, where they are small beside what their samples reach.
+_SUMS_BYTES = 2**25
+# Taps from which on that is worth it: a spline of order 2 has as many.
+_LONG_FILTER = 24
 
 
 class ResampledReader:
@@ -53,8 +62,7 @@ class ResampledReader:
         self.samplings = tuple(samplings)
         self._order = pass_order(self.samplings)
         self._real = resampling_type(source.dtype, self.samplings)
-        voxels = max(math.prod(source.shape), math.prod(self.shape))
-        self._compiled = pays_to_compile(voxels)
+        self._compiled = pays_to_compile(resampling_work(self.samplings))
         self._pieces = _whole_chunks(source)
 
     def __repr__(self) -> str:
@@ -86,6 +94,25 @@ class ResampledReader:
             growth = [m / c for m, c in zip(made, self.source.chunks, strict=True)]
             axis = growth.index(max(growth))
             made[axis] = -(-made[axis] // 2)
+        return self._beyond_halo(made)
+
+    def _beyond_halo(self, made: list[int]) -> tuple[int, ...]:
+        """Return a chunk, doubled where it is small beside what its samples reach.
+
+        Each part of an axis is read with the reach of its filter: parts of two samples
+        are twenty times the work where a filter has 40 taps.
+        """
+        while 2 * math.prod(made) * self._real.itemsize <= _SUMS_BYTES:
+            halo = [
+                s.n_taps / (n * s.a)
+                if n < s.size_out and s.n_taps >= _LONG_FILTER
+                else 0.0
+                for n, s in zip(made, self.samplings, strict=True)
+            ]
+            axis = halo.index(max(halo))
+            if halo[axis] < 1:
+                break
+            made[axis] = min(2 * made[axis], self.samplings[axis].size_out)
         return tuple(made)
 
     @property
@@ -164,9 +191,10 @@ class ResampledReader:
         """Cut a region into tiles that need no more than the working memory."""
         size = [part.stop - part.start for part in region]
         while self._bytes(size) > _WORKING_BYTES and max(size) > 1:
-            # The axis along which most chunks are read loses least by being cut.
+            # The axis along which most chunks are read loses least by being cut; what
+            # parts share of a filter's reach is made twice.
             costs = [
-                n * s.a / chunk if n > 1 else 0.0
+                n * s.a / max(chunk, s.n_taps) if n > 1 else 0.0
                 for n, s, chunk in zip(
                     size, self.samplings, self.source.chunks, strict=True
                 )

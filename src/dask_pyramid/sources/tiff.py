@@ -90,7 +90,9 @@ def open_tiff(path: str, axes: tuple[str, ...] | None) -> Opened:
 class _Complaints(logging.Filter):
     """What tifffile logs, and goes on, while this thread opens a truncated file.
 
-    It reads what is left as if it were the whole: other axes, fewer planes.
+    It reads what is left as if it were the whole: other axes, fewer planes. Nothing
+    gets into the log: if the file is good, its reader opens it again, and tifffile
+    says the same once more.
     """
 
     # Baseline tags only: private ones (from 32768) are often broken and do not matter.
@@ -108,10 +110,10 @@ class _Complaints(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep the first complaint of this thread, and none of them in the log."""
-        found = self._RULE.search(record.getMessage())
-        if record.thread != self._thread or found is None:
+        if record.thread != self._thread:
             return True
-        if found[1] is None or int(found[1]) < 32768:
+        found = self._RULE.search(record.getMessage())
+        if found is not None and (found[1] is None or int(found[1]) < 32768):
             self._first = self._first or record.getMessage()
         return False
 

@@ -239,8 +239,8 @@ def open_existing(
         store = open_store(place.location, options=place.options, hurried=True)
     if not any(objects.get(store, name) for name in ("zarr.json", ".zgroup")):
         raise FileNotFoundError(
-            f"target must be a Zarr group to grow, got {place}, where there is none; "
-            "check the path"
+            f"store must be a Zarr group that is there, got {place}, where there is "
+            "none; check the path"
         )
     if is_unfinished(read_attributes(store)):
         raise ValueError(

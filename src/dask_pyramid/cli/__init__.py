@@ -164,12 +164,18 @@ def plan(
             result = dp.plan_pyramid(image, **given)
         else:
             result = dp.prepare_pyramid(image, store, compressors=compressors, **given)
-        record, told = result.to_json(), str(result)
-        if cores is not None:
-            expected = dp.forecast(result, cores=cores, bandwidth=bandwidth)
-            record["forecast"] = asdict(expected)
-            told += f"\non {cores} cores at {bandwidth}/s: {expected}"
-        click.echo(as_text(record) if as_json else told)
+        click.echo(_plan_text(result, cores, bandwidth, as_json=as_json))
+
+
+def _plan_text(
+    plan: dp.PyramidPlan, cores: int | None, bandwidth: str, *, as_json: bool
+) -> str:
+    record, told = plan.to_json(), str(plan)
+    if cores is not None:
+        expected = dp.forecast(plan, cores=cores, bandwidth=bandwidth)
+        record["forecast"] = asdict(expected)
+        told += f"\non {cores} cores at {bandwidth}/s: {expected}"
+    return as_text(record) if as_json else told
 
 
 @main.command(epilog="In a job array: dask-pyramid plan a.tif a.ome.zarr, then --shard "

@@ -6,7 +6,6 @@ that compresses to almost nothing, where an image shall be large and quickly mad
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import os
@@ -219,15 +218,3 @@ def _stretched(
     low = np.minimum(places.astype(int), len(coarse) - 2)
     share = (places - low).reshape(-1, *(1,) * (coarse.ndim - 1)).astype("float32")
     return coarse[low] + share * (coarse[low + 1] - coarse[low])
-
-
-def main() -> None:
-    """Make images from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=list(CASES), default=list(CASES))
-    for name in parser.parse_args().names:
-        print(name, made(CASES[name].sized()), flush=True)
-
-
-if __name__ == "__main__":
-    main()

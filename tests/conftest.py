@@ -31,10 +31,10 @@ settings.load_profile("dask-pyramid")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """Return half as many again as there are cores: many tests wait for processes."""
+    """Return twice the number of cores: many tests wait for processes of their own."""
     from dask_pyramid.limits import default_workers
 
-    return max(2, 3 * default_workers() // 2)
+    return 2 * default_workers()
 
 
 @pytest.fixture(autouse=True)

@@ -114,6 +114,7 @@ def add_levels(
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> from dask_pyramid import write_pyramid
     >>> image = np.zeros((40, 200, 200), "uint16")
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -252,6 +253,7 @@ def update_pyramid(
     Examples
     --------
     >>> import tempfile, zarr
+    >>> import numpy as np
     >>> from dask_pyramid import write_pyramid
     >>> image = np.zeros((40, 200, 200), "uint16")
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ import numpy as np
 
 from dask_pyramid.axes import SPATIAL
 from dask_pyramid.factors import is_whole
-from dask_pyramid.geometry import Factor, Reach, Span, ceil_div, needed
+from dask_pyramid.geometry import Factor, Span, ceil_div, covered
 from dask_pyramid.image import Image
 from dask_pyramid.kernels import any_of_window
 from dask_pyramid.sources import open_image
@@ -158,10 +158,7 @@ class Mask:
             Span(first=part.start, stop=part.stop, size=size)
             for part, size in zip(region, sizes, strict=True)
         ]
-        below = tuple(
-            needed(s.first, s.stop, step=step, reach=Reach(), size=s.size)
-            for s, step in zip(spans, steps, strict=True)
-        )
+        below = covered(spans, steps)
         return np.asarray(any_of_window(self._reduced(below, ways[1:]), steps, spans))
 
     def _voxels(self, region: Region) -> Any:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid.axes import SPATIAL
-from dask_pyramid.factors import is_whole
+from dask_pyramid.factors import exact, is_whole
 from dask_pyramid.geometry import Factor, Span, ceil_div, covered
 from dask_pyramid.image import Image
 from dask_pyramid.kernels import any_of_window
@@ -145,7 +145,7 @@ class Mask:
             else:
                 ways.append(steps)
         pairs = zip(ways[-1], self.factors, strict=True)
-        ways[-1] = tuple(_exact(Fraction(step) / factor) for step, factor in pairs)
+        ways[-1] = tuple(exact(Fraction(step) / factor) for step, factor in pairs)
         return tuple(self._own(steps) for steps in ways)
 
     def _reduced(self, region: Region, ways: Chain) -> np.ndarray[Any, Any]:
@@ -173,10 +173,6 @@ class Mask:
         """Bytes that reading takes: a piece as it comes, and a decoded chunk."""
         chunk = math.prod(self.image.chunks) * self.image.dtype.itemsize
         return 2 * READ_BYTES + chunk * 5 // 2
-
-
-def _exact(step: Fraction) -> Factor:
-    return int(step) if step.denominator == 1 else step
 
 
 def _pieces(

@@ -13,6 +13,7 @@ import numpy as np
 from dask_pyramid import graph
 from dask_pyramid.axes import SPATIAL, per_axis
 from dask_pyramid.device import namespace, on_gpu
+from dask_pyramid.filters import check_sigma
 from dask_pyramid.geometry import Span, ceil_div
 from dask_pyramid.image import Image, check_dtype
 from dask_pyramid.kernels import pays_to_compile, reduce_block, resample_block
@@ -216,8 +217,8 @@ class _Way:
             ((step - 1) / 2 if entry is None else float(entry)) * (step > 1)
             for step, entry in zip(self.steps, entries, strict=True)
         )
-        if not all(math.isfinite(s) and s >= 0 for s in found):
-            raise ValueError(f"sigma must be zero or more, got {self.sigma!r}")
+        for sigma, step in zip(found, self.steps, strict=True):
+            check_sigma(sigma, step, given=self.sigma)
         return found
 
     @property

@@ -121,6 +121,7 @@ ALLOWED = {
     "pims": {"sources.planes"},
     "psutil": {"limits", "store.locks"},
     "tifffile": {"sources.tiff"},
+    "IPython": {"progress"},
     "tqdm": {"progress"},
     "zarr": {
         "compression",

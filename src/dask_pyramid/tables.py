@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Table",
     "bytes_text",
+    "clock_text",
+    "count_text",
     "html_block",
     "numbers_text",
     "table_html",
@@ -21,6 +23,8 @@ __all__ = [
 ]
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+_PREFIXES = ("", "k", "M", "G", "T", "P")
 
 # Borders and text take the colour of the page, so that light and dark both work.
 _CELL = (
@@ -62,6 +66,37 @@ def bytes_text(n_bytes: int) -> str:
     amount = n_bytes / 1024**exponent
     digits = 0 if not exponent or amount >= 100 else 1
     return f"{amount:.{digits}f} {_UNITS[exponent]}"
+
+
+def count_text(count: float) -> str:
+    """Return a number with a decimal prefix, to stand before a unit.
+
+    Examples
+    --------
+    >>> count_text(3.12e8) + "voxel/s", count_text(999.4) + "voxel/s"
+    ('312 Mvoxel/s', '999 voxel/s')
+    """
+    prefix = 0
+    while count >= 999.5 and prefix < len(_PREFIXES) - 1:
+        count, prefix = count / 1000, prefix + 1
+    digits = 1 if prefix and count < 9.95 else 0
+    return f"{count:.{digits}f} {_PREFIXES[prefix]}"
+
+
+def clock_text(seconds: float) -> str:
+    """Return a time as minutes and seconds, with hours and days where there are any.
+
+    Examples
+    --------
+    >>> clock_text(75), clock_text(3661.6), clock_text(200_000)
+    ('1:15', '1:01:02', '2 d 7:33:20')
+    """
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    if not hours:
+        return f"{minute}:{second:02}"
+    days, hour = divmod(hours, 24)
+    return f"{days} d " * bool(days) + f"{hour}:{minute:02}:{second:02}"
 
 
 def numbers_text(values: Sequence[float | Fraction], separator: str = ", ") -> str:

@@ -136,8 +136,10 @@ def write_pyramid(
     retries : int
         How often a unit is tried again after an error that may pass.
     progress : bool or callable, optional
-        Whether to show a bar; a callable gets a `Progress` after each unit. By default
-        a bar where standard error is a terminal.
+        True shows a bar in a terminal or notebook, and a line with the time of day now
+        and then in a log; False nothing. None is True, but silent in a log for the
+        first ten seconds. A callable gets a `Progress` at the start and after each
+        unit.
     break_lock : bool
         Whether to write although another process seems to; that of a process of this
         machine that is gone, or has not been renewed for five minutes, is no obstacle.

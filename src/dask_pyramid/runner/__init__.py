@@ -35,6 +35,7 @@ def run_units(
     client: Team | None = None,
     progress: ProgressCallback | None = None,
     skip: Container[int] = (),
+    only: Container[int] | None = None,
     on_receipt: Callable[[Receipt], object] | None = None,
     retries: int = 2,
 ) -> None:
@@ -49,9 +50,12 @@ def run_units(
     client : Team, optional
         Who runs the units, from `connect`; by default threads of this process.
     progress : callable, optional
-        Called with a `Progress` in this thread after each unit.
+        Called with a `Progress` in this thread, at the start and after each unit.
     skip : container of int
         Numbers of units that are done already.
+    only : container of int, optional
+        Numbers of the units to be run, of which those that are done are skipped; all
+        others are left to others. By default all.
     on_receipt : callable, optional
         Called with the `Receipt` of each unit in this thread, in the order in which
         they finish; nothing is kept here.
@@ -68,9 +72,9 @@ def run_units(
         If the scheduler of the client is gone.
     """
     plan = job.plan
-    done = sum(number in skip for number in range(plan.n_tasks)) if skip else 0
-    tally = Tally(plan.n_tasks, done=done, on_receipt=on_receipt, progress=progress)
-    if done == plan.n_tasks:
+    tally = Tally(plan, skip=skip, only=only, on_receipt=on_receipt, progress=progress)
+    tally.report()
+    if tally.ended:
         return
     pool = _pool(job, graph, client)
     try:
@@ -78,7 +82,11 @@ def run_units(
             units = (
                 plan.units.at(number, index) for index in nearby(sweep.grid, sweep.axis)
             )
-            left = (unit for unit in units if unit.number not in skip)
+            left = (
+                unit
+                for unit in units
+                if (only is None or unit.number in only) and unit.number not in skip
+            )
             Window(pool, plan, retries=retries, tally=tally).run(left)
     except Exception as error:
         error.add_note(f"{tally.done} of {tally.total} units are done")

@@ -26,9 +26,8 @@ ORDER = """
     sources.opened sources.arrays sources.resampled sources.blocks
     sources.zarr_arrays sources.graphs sources.ome_zarr
     sources.tiff_metadata sources.tiff sources.planes sources sources.stored masks
-    existing sources.identity compression plan planning labelled continuation growth
-    journal grey
-    idents receipts jobs attributes
+    existing sources.identity compression plan forecasting planning labelled
+    continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
     store.apart store.targets store.ledger
     store.publication store.labels store coverage chains units

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dask_pyramid.masks import Mask
     from dask_pyramid.plan import PyramidPlan
 
-__all__ = ["check_reach", "image_places", "make_order", "order_of"]
+__all__ = ["image_places", "make_order", "order_of", "reached"]
 
 # "data types are restricted": what Neuroglancer 2.41 and viewers built on it refuse.
 _REFUSED = ("bool", "int64", "float16", "float64")
@@ -81,8 +81,7 @@ def make_order(
     place = targets.open_target(
         target, mode=mode, sources=sources, labels=tuple(dressed), options=there
     )
-    if team.elsewhere:
-        check_reach(place)
+    _check_reach(place, team)
     plan = plan_pyramid(opened, crew=team.crew, mask=masks, **planning)
     if masks is not None:
         masks = masks.of_levels(plan.levels)
@@ -143,9 +142,29 @@ def order_of(
     )
 
 
-def check_reach(place: targets.Target) -> None:
+def reached(store: Any, options: StoreOptions, team: runner.Team) -> targets.Target:
+    """Return a store that exists, which those who run the units can write.
+
+    Parameters
+    ----------
+    store, options
+        As for `targets.open_existing`.
+    team : Team
+        Who runs the units.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If it does not exist, or other processes cannot write to it.
+    """
+    target = targets.open_existing(store, options=options)
+    _check_reach(target, team)
+    return target
+
+
+def _check_reach(place: targets.Target, team: runner.Team) -> None:
     """Refuse a target that other processes cannot write to."""
-    if place.store is not None and lives_in_process(place.store):
+    if team.elsewhere and place.store is not None and lives_in_process(place.store):
         raise ValueError(
             f"target must be in reach of the workers of the client, got {place}; "
             "use a path or a URL, or client='threads'"

@@ -1,7 +1,7 @@
 """Make the picture of a viewer for the README: nuclei and their labels in Neuroglancer.
 
-python examples/make_screenshot.py [docs/neuroglancer.png]; needs the extras ``test`` and
-``neuroglancer``, and Chromium.
+python examples/make_screenshot.py [docs/neuroglancer.png]; needs the extra ``test`` and
+Chromium.
 """
 
 from __future__ import annotations

@@ -102,7 +102,11 @@ def look(page):
     part = pixels[y : y + 2 * HALF, x : x + 2 * HALF].sum(axis=-1).astype("float64")
     assert part.shape == (2 * HALF, 2 * HALF)
     # What lies between the middle of the panel and that of the part.
-    return png, part, [value - HALF - edge for value, edge in zip(centre, (x, y), strict=True)]
+    return (
+        png,
+        part,
+        [value - HALF - edge for value, edge in zip(centre, (x, y), strict=True)],
+    )
 
 
 def centroid(part, off):

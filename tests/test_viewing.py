@@ -23,12 +23,12 @@ from drawn import values
 SIDE = {"z": 2.0, "y": 0.5, "x": 0.25}
 
 
-@pytest.fixture
-def stored(tmp_path):
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
     array = values((2, 3, 20, 40, 48), "uint16")
     return write_pyramid(
         array,
-        tmp_path / "a.ome.zarr",
+        tmp_path_factory.mktemp("stored") / "a.ome.zarr",
         axes="tczyx",
         labels={"cells": array[0, 0] > 9},
         scale={"t": 5, **SIDE},
@@ -92,7 +92,13 @@ def test_the_server_answers_the_question_of_a_browser_before_a_range(server):
 
 @pytest.mark.parametrize(
     "path",
-    ["data/none", "data/../../secret.txt", "data/%2e%2e/secret.txt", "data/", "other/a"],
+    [
+        "data/none",
+        "data/../../secret.txt",
+        "data/%2e%2e/secret.txt",
+        "data/",
+        "other/a",
+    ],
 )
 def test_the_server_shows_nothing_else(server, path):
     assert fetch(server.url + path)[0] == 404

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from dask_pyramid.pyramid import Pyramid
 
-__all__ = ["Channel", "channels_of"]
+__all__ = ["REFUSED", "Channel", "channels_of"]
+
+# "data types are restricted": what Neuroglancer 2.41 and viewers built on it refuse.
+REFUSED = ("bool", "int64", "float16", "float64")
 
 # Extent along y and x of what is read to find a contrast.
 _SAMPLE = 1024

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.axes import METRES, SI_PREFIXES, SPATIAL
 from dask_pyramid.metadata import parse_multiscales
-from dask_pyramid.rendering import Channel, channels_of
+from dask_pyramid.rendering import REFUSED, Channel, channels_of
 
 if TYPE_CHECKING:
     from dask_pyramid.pyramid import Pyramid
@@ -25,9 +25,8 @@ _SECONDS = {f"{prefix}second": size for prefix, size in SI_PREFIXES.items()} | {
 
 # What Neuroglancer 2.41 reads.
 _VERSIONS = ("0.4", "0.5")
-_REFUSED = ("bool", "int64", "float16", "float64")
 
-# A channel is drawn in its colour, black to full from the lower to the upper grey value.
+# A channel is drawn in its colour, from black to full between two grey values.
 _SHADER = """\
 #uicontrol invlerp contrast
 #uicontrol vec3 color color
@@ -58,7 +57,7 @@ def check_drawable(pyramid: Pyramid) -> None:
             f"pyramid must be OME-Zarr {' or '.join(_VERSIONS)} for Neuroglancer, got "
             f"{version}; use viewer='napari', or write it with version='0.5'"
         )
-    if pyramid.dtype.name in _REFUSED:
+    if pyramid.dtype.name in REFUSED:
         raise ValueError(
             f"dtype must be one that Neuroglancer draws, got {pyramid.dtype}; use "
             "viewer='napari', or convert the image"
@@ -88,7 +87,9 @@ def neuroglancer_state(pyramid: Pyramid, source: str) -> dict[str, Any]:
     """
     order = [a for a in ("x", "y", "z", "t") if a in pyramid.axes]
     index = [pyramid.axes.index(axis) for axis in order]
-    dimensions = {axis: _dimension(pyramid, i) for axis, i in zip(order, index, strict=True)}
+    dimensions = {
+        axis: _dimension(pyramid, i) for axis, i in zip(order, index, strict=True)
+    }
     middle = [
         pyramid.translation[0][i] / pyramid.scale[0][i]
         + (0 if axis == "t" else (pyramid.shapes[0][i] - 1) / 2)
@@ -132,7 +133,7 @@ def _layers(pyramid: Pyramid, source: str) -> list[dict[str, Any]]:
         for i, channel in enumerate(channels)
     ]
     for name, labels in pyramid.labels.items():
-        if labels.dtype.name not in _REFUSED:
+        if labels.dtype.name not in REFUSED:
             layers.append(_segmentation(labels, f"{source}labels/{name}/", name))
     return layers
 

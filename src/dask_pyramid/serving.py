@@ -86,7 +86,7 @@ class StoreServer:
     def url(self) -> str:
         """URL of the front page, with a slash at its end."""
         host, port = self._server.server_address[:2]
-        return f"http://{str(host)}:{port}/{self._server.token}/"
+        return f"http://{host!s}:{port}/{self._server.token}/"
 
     def close(self) -> None:
         """Stop; what is being sent breaks off."""
@@ -129,8 +129,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    def log_message(self, format: str, *args: Any) -> None:  # http.server's
-        _LOG.debug(format, *args)
+    def log_message(self, *args: Any) -> None:
+        _LOG.debug(*args)
 
     def _answer(self) -> None:
         """Answer a request for the front page, the events, or an object of a store."""

@@ -51,6 +51,7 @@ from dask_pyramid.cli.parameters import (
 from dask_pyramid.cli.resampling import resample
 from dask_pyramid.cli.running import client_of
 from dask_pyramid.cli.telling import as_text, reported, stoppable
+from dask_pyramid.cli.viewing import view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -366,3 +367,4 @@ def verify(
 
 
 main.add_command(labels)
+main.add_command(view)

@@ -12,7 +12,7 @@ ROOT = Path(dask_pyramid.__file__).parent
 
 # A module imports only modules that stand before it.
 ORDER = """
-    axes multiscales omero limits drawing tables device
+    configuration axes multiscales omero limits drawing tables device
     locations clouds store_options credentials store_errors clients object_store
     nested_store stores
     geometry factors options filters nodata sampling methods
@@ -87,6 +87,7 @@ ALLOWED = {
     },
     "cloudpickle": {"runner.tasks"},
     "dask": {
+        "configuration",
         "graph",
         "runner.cluster",
         "runner.team",
@@ -126,6 +127,7 @@ ALLOWED = {
     "tifffile": {"sources.tiff"},
     "IPython": {"progress"},
     "tqdm": {"progress"},
+    "yaml": {"configuration"},
     "zarr": {
         "compression",
         "existing",
@@ -150,6 +152,7 @@ ALLOWED = {
 }
 WITHOUT_NUMPY = {
     "axes",
+    "configuration",
     "cost",
     "crew",
     "drawing",

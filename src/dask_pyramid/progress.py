@@ -13,6 +13,7 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dask_pyramid.configuration import configured
 from dask_pyramid.tables import bytes_text, clock_text, count_text
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Display(Protocol):
 @contextmanager
 def _shown(progress: Any, title: str, unit: str) -> Iterator[Any]:
     """Give a display; or what is called in place of one; or None."""
+    progress = configured("progress", progress)
     if progress not in (True, False, None) and not callable(progress):
         raise TypeError(f"progress must be True, False or a callable, got {progress!r}")
     if callable(progress) or progress is False or sys.stderr is None:

@@ -78,8 +78,8 @@ class Execution:
     """True, False, None or a callback."""
     break_lock: bool = False
     """Whether to take the lock of another process."""
-    retries: int = 2
-    """How often a unit is tried again after an error that may pass."""
+    retries: int | None = None
+    """How often a unit is tried again after an error that may pass; None: as set."""
 
 
 def write(order: Order, execution: Execution) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from dask_pyramid.configuration import configured
 from dask_pyramid.kernels import load_compiled
 from dask_pyramid.runner.local import Synchronous, Threads
 from dask_pyramid.runner.order import nearby
@@ -37,7 +38,7 @@ def run_units(
     skip: Container[int] = (),
     only: Container[int] | None = None,
     on_receipt: Callable[[Receipt], object] | None = None,
-    retries: int = 2,
+    retries: int | None = None,
 ) -> None:
     """Run all units of a plan.
 
@@ -59,8 +60,9 @@ def run_units(
     on_receipt : callable, optional
         Called with the `Receipt` of each unit in this thread, in the order in which
         they finish; nothing is kept here.
-    retries : int
-        How often a unit is tried again after an error that may pass.
+    retries : int, optional
+        How often a unit is tried again after an error that may pass; by default what
+        the configuration says.
 
     Raises
     ------
@@ -71,7 +73,7 @@ def run_units(
     ConnectionError
         If the scheduler of the client is gone.
     """
-    plan = job.plan
+    plan, retries = job.plan, configured("retries", retries)
     tally = Tally(plan, skip=skip, only=only, on_receipt=on_receipt, progress=progress)
     tally.report()
     if tally.ended:

@@ -109,7 +109,7 @@ def verify_pyramid(
     tree = open_tree(store, storage_options)
     log = Log()
     with (
-        connect(client, workers=workers) as team,
+        connect(client, workers=workers, device="cpu") as team,
         verify_callback(progress) as callback,
     ):
         _check_reach(tree, team)

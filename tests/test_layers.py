@@ -43,8 +43,9 @@ ORDER = """
     spacing resampling downsampling charts comparison probes contenders comparing
     room sameness session accounts intents growing pyramid regions orders labelling
     write shares extend appending clusters stopping
-    cli.parameters cli.opening cli.telling cli.running cli.comparing cli.labelling
-    cli.resampling cli.viewing cli cli.__main__
+    cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.telling
+    cli.running cli.comparing cli.growing cli.labelling cli.resampling
+    cli.viewing cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -61,6 +62,7 @@ VERSIONED = (
     "attributes",
     "cli",
     "cli.comparing",
+    "cli.growing",
     "cli.opening",
     "cli.resampling",
     "cli.labelling",
@@ -77,12 +79,16 @@ ALLOWED = {
     "cupy": {"device"},
     "click": {
         "cli",
+        "cli.commands",
         "cli.comparing",
+        "cli.completing",
+        "cli.growing",
         "cli.resampling",
         "cli.labelling",
         "cli.parameters",
         "cli.running",
         "cli.telling",
+        "cli.verbosity",
         "cli.viewing",
     },
     "cloudpickle": {"runner.tasks"},
@@ -208,12 +214,16 @@ AT_THE_TOP = {
     ("kernels.compiled_masked", "numba"),
     ("kernels.compiled_windows", "numba"),
     ("cli", "click"),
+    ("cli.commands", "click"),
     ("cli.comparing", "click"),
+    ("cli.completing", "click"),
+    ("cli.growing", "click"),
     ("cli.resampling", "click"),
     ("cli.labelling", "click"),
     ("cli.parameters", "click"),
     ("cli.running", "click"),
     ("cli.telling", "click"),
+    ("cli.verbosity", "click"),
     ("cli.viewing", "click"),
     ("runner.plugin", "distributed"),
     ("clients", "obstore"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dask_pyramid.runner import Progress, ProgressCallback
     from dask_pyramid.verify.engine import VerifyCallback, VerifyProgress
 
-__all__ = ["progress_callback", "verify_callback"]
+__all__ = ["progress_callback", "say", "verify_callback"]
 
 # Seconds between two lines of a log: at least, at most, and as a part of the time that
 # has passed, so that a log of any length stays short.
@@ -98,6 +98,16 @@ def _figures(state: Progress) -> tuple[str, ...]:
     elif state.seconds_left is not None:
         figures.append(f"{clock_text(state.seconds_left)} left")
     return tuple(figures)
+
+
+def say(line: str) -> None:
+    """Write a line to standard error, above the bar if one is drawn there."""
+    if "tqdm" in sys.modules:
+        from tqdm import tqdm
+
+        tqdm.write(line, file=sys.stderr)
+    else:
+        sys.stderr.write(f"{line}\n")
 
 
 class Display(Protocol):

@@ -19,9 +19,9 @@ include_patterns = [
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
-    "benchmarks/README.md",
+    "benchmarks/**.md",
     "docs/*.md",
-    "examples/data/README.md",
+    "examples/**.md",
 ]
 exclude_patterns = [".*", "src", "tests", "site", "build", "dist", "notebooks"]
 

@@ -26,15 +26,15 @@ ORDER = """
     sources.opened sources.arrays sources.resampled sources.blocks
     sources.zarr_arrays sources.graphs sources.ome_zarr
     sources.tiff_metadata sources.tiff sources.planes sources sources.stored masks
-    existing sources.identity compression plan planning labelled continuation growth
-    journal grey
-    idents receipts jobs attributes
+    existing sources.identity compression plan forecasting planning labelled
+    continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
     store.apart store.targets store.ledger
     store.publication store.labels store coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
     progress wording plan_report report info canvas figure
+    serving rendering scene layers viewing
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
     verify.recipes verify.doubt verify.content verify.engine verify.geometry
@@ -44,7 +44,7 @@ ORDER = """
     room sameness session accounts intents growing pyramid regions orders labelling
     write shares extend appending clusters stopping
     cli.parameters cli.opening cli.telling cli.running cli.comparing cli.labelling
-    cli.resampling cli cli.__main__
+    cli.resampling cli.viewing cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -64,6 +64,7 @@ VERSIONED = (
     "cli.opening",
     "cli.resampling",
     "cli.labelling",
+    "cli.viewing",
     "intents",
     "jobs",
     "pyramid",
@@ -82,6 +83,7 @@ ALLOWED = {
         "cli.parameters",
         "cli.running",
         "cli.telling",
+        "cli.viewing",
     },
     "cloudpickle": {"runner.tasks"},
     "dask": {
@@ -102,6 +104,7 @@ ALLOWED = {
         "verify.engine",
     },
     "matplotlib": {"canvas", "figure"},
+    "napari": {"viewing"},
     "numba": {
         "kernels.compiled",
         "kernels.compiled_interpolation",
@@ -128,6 +131,7 @@ ALLOWED = {
         "info",
         "nested_store",
         "object_store",
+        "serving",
         "sources.graphs",
         "sources.ome_zarr",
         "sources.stored",
@@ -151,6 +155,7 @@ WITHOUT_NUMPY = {
     "factors",
     "geometry",
     "holdings",
+    "layers",
     "layout",
     "levels",
     "limits",
@@ -168,7 +173,9 @@ WITHOUT_NUMPY = {
     "offload",
     "options",
     "passes",
+    "scene",
     "schedule",
+    "serving",
     "strategy",
     "superblocks",
     "tables",
@@ -187,6 +194,7 @@ WITHOUT_NUMPY = {
     "verify.rules",
     "verify.text",
     "verify.tree",
+    "viewing",
     "windows",
 }
 # Loaded only when they are needed: these modules are loaded by name by nobody else.
@@ -202,6 +210,7 @@ AT_THE_TOP = {
     ("cli.parameters", "click"),
     ("cli.running", "click"),
     ("cli.telling", "click"),
+    ("cli.viewing", "click"),
     ("runner.plugin", "distributed"),
     ("clients", "obstore"),
     ("object_store", "obstore"),

@@ -86,6 +86,7 @@ def test_orthogonal_projections_stand_beside_each_other():
     np.testing.assert_allclose(grey(below), array.max(axis=1) / 255)
     # 6 x 2000 nm are as long as 12 x 1 um.
     assert np.ptp(beside.get_xlim()) == pytest.approx(12)
+    assert above.get_title("left").startswith("level 0: 2 \u00d7 1 \u00d7 1 \u00b5m")
     places = [panel.get_position() for panel in (above, beside, below)]
     assert places[0].y0 == pytest.approx(places[1].y0)
     assert places[0].width == pytest.approx(places[2].width)

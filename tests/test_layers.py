@@ -33,8 +33,8 @@ ORDER = """
     store.publication store.labels store coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
-    progress wording plan_report report info canvas figure
-    serving rendering scene layers viewing
+    progress wording plan_report report info rendering canvas pictures figure
+    serving scene layers viewing
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
     verify.recipes verify.doubt verify.content verify.engine verify.geometry
@@ -44,7 +44,7 @@ ORDER = """
     room sameness session accounts intents growing pyramid regions orders labelling
     write shares extend appending clusters stopping
     cli.parameters cli.opening cli.telling cli.running cli.comparing cli.labelling
-    cli.resampling cli.viewing cli cli.__main__
+    cli.resampling cli.viewing cli.drawing cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -61,6 +61,7 @@ VERSIONED = (
     "attributes",
     "cli",
     "cli.comparing",
+    "cli.drawing",
     "cli.opening",
     "cli.resampling",
     "cli.labelling",
@@ -78,6 +79,7 @@ ALLOWED = {
     "click": {
         "cli",
         "cli.comparing",
+        "cli.drawing",
         "cli.resampling",
         "cli.labelling",
         "cli.parameters",
@@ -88,6 +90,7 @@ ALLOWED = {
     "cloudpickle": {"runner.tasks"},
     "dask": {
         "graph",
+        "pictures",
         "runner.cluster",
         "runner.team",
         "sources.arrays",
@@ -205,6 +208,7 @@ AT_THE_TOP = {
     ("kernels.compiled_windows", "numba"),
     ("cli", "click"),
     ("cli.comparing", "click"),
+    ("cli.drawing", "click"),
     ("cli.resampling", "click"),
     ("cli.labelling", "click"),
     ("cli.parameters", "click"),

@@ -18,6 +18,7 @@ import click
 import dask_pyramid as dp
 from dask_pyramid import options
 from dask_pyramid.cli.comparing import compare
+from dask_pyramid.cli.drawing import thumbnail
 from dask_pyramid.cli.labelling import labels
 from dask_pyramid.cli.opening import open_source
 from dask_pyramid.cli.parameters import (
@@ -367,4 +368,5 @@ def verify(
 
 
 main.add_command(labels)
+main.add_command(thumbnail)
 main.add_command(view)

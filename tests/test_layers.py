@@ -33,8 +33,8 @@ ORDER = """
     store.publication store.labels store coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
-    progress wording plan_report report info canvas figure
-    serving rendering scene layers viewing
+    progress wording plan_report report info rendering canvas pictures figure
+    serving scene layers viewing
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
     verify.recipes verify.doubt verify.content verify.engine verify.geometry
@@ -45,7 +45,7 @@ ORDER = """
     write shares extend appending clusters stopping
     cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.telling
     cli.running cli.comparing cli.growing cli.labelling cli.resampling
-    cli.viewing cli cli.__main__
+    cli.viewing cli.drawing cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -63,6 +63,7 @@ VERSIONED = (
     "cli",
     "cli.comparing",
     "cli.growing",
+    "cli.drawing",
     "cli.opening",
     "cli.resampling",
     "cli.labelling",
@@ -83,6 +84,7 @@ ALLOWED = {
         "cli.comparing",
         "cli.completing",
         "cli.growing",
+        "cli.drawing",
         "cli.resampling",
         "cli.labelling",
         "cli.parameters",
@@ -95,6 +97,7 @@ ALLOWED = {
     "dask": {
         "configuration",
         "graph",
+        "pictures",
         "runner.cluster",
         "runner.team",
         "sources.arrays",
@@ -218,6 +221,7 @@ AT_THE_TOP = {
     ("cli.comparing", "click"),
     ("cli.completing", "click"),
     ("cli.growing", "click"),
+    ("cli.drawing", "click"),
     ("cli.resampling", "click"),
     ("cli.labelling", "click"),
     ("cli.parameters", "click"),

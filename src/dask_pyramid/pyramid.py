@@ -149,7 +149,7 @@ class Pyramid:
         return factors
 
     def plot(self, **options: Any) -> Figure:
-        """Draw the levels side by side with scale bars.
+        """Draw the levels side by side, with voxel sizes and a scale bar.
 
         Parameters
         ----------

@@ -20,6 +20,7 @@ from dask_pyramid import options
 from dask_pyramid.cli.commands import PROGRAM, Group
 from dask_pyramid.cli.comparing import compare
 from dask_pyramid.cli.completing import completion
+from dask_pyramid.cli.drawing import thumbnail
 from dask_pyramid.cli.growing import add_levels, append, update
 from dask_pyramid.cli.labelling import labels
 from dask_pyramid.cli.opening import open_source, source_of
@@ -81,6 +82,7 @@ for _command in (
     completion,
     labels,
     resample,
+    thumbnail,
     update,
     view,
 ):

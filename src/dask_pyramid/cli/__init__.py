@@ -153,7 +153,7 @@ def write(
     epilog="""\b
 Examples:
   dask-pyramid plan a.tif --method mean --memory-limit 8GiB
-  dask-pyramid plan a.tif a.ome.zarr    # stores the plan, for units and finish"""
+  dask-pyramid plan a.tif a.ome.zarr   # is stored, for units and finish"""
 )
 @SOURCE
 @click.argument("store", metavar="[STORE]", required=False, type=click.Path())

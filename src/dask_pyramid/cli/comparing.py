@@ -51,7 +51,7 @@ def _methods(text: str) -> list[Any]:
     cls=Command,
     epilog="""\b
 Example:
-  dask-pyramid compare a.tif --factors y=9,x=9 --methods mean,gaussian:3,order:1""",
+  dask-pyramid compare a.tif --factors y=9,x=9 --methods mean,gaussian:3""",
 )
 @SOURCE
 @click.option(

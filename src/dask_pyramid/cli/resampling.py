@@ -45,25 +45,26 @@ _SPACING = (
         metavar="LENGTHS",
         callback=parsed_by(options.lengths),
         help="Spacing wanted, in the unit of the image or with one: 0.5, 500nm, or by "
-        "axis, z=1,y=0.5.",
+        "axis, z=1,y=0.5.  [default: none]",
     ),
     click.option(
         "--factor",
         metavar="NUMBERS",
         callback=parsed_by(options.sigma),
-        help="New samples for each old one: 0.5, or by axis, z=9.4.",
+        help="New samples for each old one: 0.5, or by axis, z=9.4.  [default: none]",
     ),
     click.option(
         "--shape",
         metavar="VOXELS",
         callback=parsed_by(options.sizes),
-        help="Extent wanted, for each axis or by name: y=512,x=512.",
+        help="Extent wanted, for each axis or by name: y=512,x=512.  [default: none]",
     ),
     click.option(
         "--isotropic",
         metavar="LENGTH",
         callback=parsed_by(options.lengths),
-        help="One spacing for all spatial axes: finest, coarsest, or a length.",
+        help="One spacing for all spatial axes: finest, coarsest, or a length.  "
+        "[default: none]",
     ),
     click.option(
         "--zoom",
@@ -96,7 +97,8 @@ _WAY = (
     click.option(
         "--by",
         type=click.Choice(["nearest", "mean", "gaussian"]),
-        help="What axes that shrink are made by, in place of Gaussian and spline.",
+        help="What axes that shrink are made by, in place of Gaussian and spline.  "
+        "[default: none]",
     ),
     click.option(
         "--boundary",

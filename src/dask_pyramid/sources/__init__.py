@@ -255,6 +255,7 @@ def _known_chunks(array: Any) -> Any:
 def _open_location(
     source: str, axes: tuple[str, ...] | None, options: StoreOptions
 ) -> Opened:
+    from dask_pyramid.sources.formats import open_file, split_part
     from dask_pyramid.sources.ome_zarr import is_zarr, open_zarr
     from dask_pyramid.sources.planes import is_pattern, open_folder, open_pattern
 
@@ -266,18 +267,10 @@ def _open_location(
     if path.is_dir():
         named = path.suffix == ".zarr"
         return (open_zarr if named or is_zarr(source) else open_folder)(source, axes)
-    if not path.exists():
+    file, part = split_part(source)
+    if not os.path.exists(file):
         raise FileNotFoundError(
             f"source must exist, got {source!r}; check the path (relative to "
             f"{str(Path.cwd())!r})"
         )
-    return _open_file(source, axes)
-
-
-def _open_file(source: str, axes: tuple[str, ...] | None) -> Opened:
-    from dask_pyramid.sources.planes import open_plane
-    from dask_pyramid.sources.tiff import is_tiff, open_tiff
-
-    if not Path(source).stat().st_size:
-        raise ValueError(f"source must not be empty, got {source!r} of 0 bytes")
-    return (open_tiff if is_tiff(source) else open_plane)(source, axes)
+    return open_file(file, axes, part=part)

@@ -61,7 +61,7 @@ def imaris(folder, *, times=1):
         for c, name in enumerate(("DNA", "actin")):
             node = file.create_group(f"DataSetInfo/Channel {c}")
             _characters(node, Name=name, Color="1.000 0.500 0.000")
-        clock = {f"TimePoint{t + 1}": f"2026-01-01 12:00:{30 * t:02}.500" for t in (0, 1)}
+        clock = {f"TimePoint{t}": f"2026-01-01 12:0{t}:00.500" for t in (1, 2)}
         _characters(file.create_group("DataSetInfo/TimeInfo"), **clock)
     return Written(
         path=path,
@@ -94,7 +94,8 @@ def bigdataviewer(folder, *, times=1):
                 options = {"chunks": (4, 16, 16), "compression": "gzip"}
                 file.create_dataset(f"{view}/0/cells", data=stored, **options)
                 file.create_dataset(f"{view}/1/cells", data=stored[::2, ::2, ::2])
-                file[f"s{c:02}/resolutions"] = [[1.0, 1, 1], [2, 2, 2]]
+        for c in range(2):
+            file[f"s{c:02}/resolutions"] = [[1.0, 1, 1], [2, 2, 2]]
     setups = "".join(_SETUP.format(i=i) for i in (0, 1))
     (folder / "a.xml").write_text(_SPIM.format(setups=setups), encoding="utf-8")
     return Written(
@@ -105,6 +106,39 @@ def bigdataviewer(folder, *, times=1):
         translation=(0.0,) * 4,
         channels=("DNA", "actin"),
     )
+
+
+_CODECS = {"blosc": {"cname": "zstd", "clevel": 3, "shuffle": 1}}
+
+
+def n5(folder, *, name="a.n5", pixels=VOLUME, compression="gzip", **attributes):
+    """Write as N5 for ImageJ does: axes and resolutions of x first."""
+    import tensorstore
+
+    path = folder / name
+    metadata = {
+        "compression": {"type": compression, **_CODECS.get(compression, {})},
+        "dataType": pixels.dtype.name,
+        "blockSize": [16, 8, 4],
+        "dimensions": list(pixels.T.shape),
+        "resolution": [0.25, 0.5, 2.0],
+        "units": ["um"] * 3,
+        "axes": ["x", "y", "z"],
+    }
+    store = tensorstore.open(
+        {
+            "driver": "n5",
+            "kvstore": {"driver": "file", "path": str(path)},
+            "metadata": metadata,
+        },
+        create=True,
+    )
+    store.result().write(pixels.T).result()
+    if attributes:
+        file = path / "attributes.json"
+        stored = {**json.loads(file.read_text()), **attributes}
+        file.write_text(json.dumps({k: v for k, v in stored.items() if v is not None}))
+    return Written(path=path, pixels=pixels)
 
 
 def nifti(folder, *, suffix=".nii", pixels=VOLUME, affine=None, **header):
@@ -125,7 +159,7 @@ def nifti_gz(folder):
 
 def mrc(folder, *, pixels=VOLUME, **fields):
     path = folder / "a.mrc"
-    with mrcfile.new(path) as file:
+    with mrcfile.new(path, overwrite=True) as file:
         file.set_data(pixels)
         file.voxel_size = (0.25, 0.5, 2.0)
         for name, value in fields.items():
@@ -137,6 +171,7 @@ FORMATS = {
     "hdf5": hdf5,
     "imaris": imaris,
     "bigdataviewer": bigdataviewer,
+    "n5": n5,
     "nifti": nifti,
     "nifti, compressed": nifti_gz,
     "mrc": mrc,

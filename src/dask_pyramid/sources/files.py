@@ -184,6 +184,6 @@ def only_array(path: str, found: Mapping[str, tuple[int, ...]]) -> str:
     shown = [f"{name} {shape}" for name, shape in list(found.items())[:8]]
     more = f" and {len(found) - 8} more" if len(found) > 8 else ""
     raise SourceError(
-        f"source must be one image, got {path!r}, which holds {', '.join(shown)}{more}; "
-        f"open one of them, such as {os.path.join(path, next(iter(found)))}"
+        f"source must be one image, got {path!r}, which holds {', '.join(shown)}"
+        f"{more}; open one of them, such as {os.path.join(path, next(iter(found)))}"
     )

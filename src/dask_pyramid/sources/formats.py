@@ -1,8 +1,8 @@
 """The formats of files, how each is told, and what to install for it.
 
 A format is one record here and one module beside this one, which is loaded when it is
-used. Its opener is ``open_x(path, axes, *, part="") -> Opened``; it raises `SourceError`
-with a complete text, or whatever its library raises on damaged files.
+used. Its opener is ``open_x(path, axes, *, part="") -> Opened``; it raises a
+`SourceError` with a complete text, or whatever its library raises on damaged files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["FORMATS", "Format", "find_format", "open_file", "split_part"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """A format of files."""
+    """A format of files or folders."""
 
     name: str
     """What users call it."""
@@ -34,7 +34,9 @@ class Format:
     suffixes: tuple[str, ...]
     """How its files are named, lower case."""
     magic: tuple[tuple[int, bytes], ...] = ()
-    """Bytes by which they are told whatever their name: offset and what stands there."""
+    """Bytes that tell them whatever their name: offset, and what stands there."""
+    marks: tuple[str, ...] = ()
+    """Names of files of which a folder of this format holds one; else it is a file."""
     extra: str | None = None
     """The extra of this package that reads it; None if it needs none."""
     parts: bool = False
@@ -70,6 +72,13 @@ FORMATS = (
         parts=True,
     ),
     Format(
+        name="N5",
+        opener="n5:open_n5",
+        suffixes=(".n5",),
+        marks=("attributes.json",),
+        extra="n5",
+    ),
+    Format(
         name="NIfTI",
         opener="nifti:open_nifti",
         suffixes=(".nii", ".nii.gz"),
@@ -97,22 +106,31 @@ _HEAD = 512  # bytes that hold every magic
 
 
 def find_format(path: str) -> Format | None:
-    """Return the format of a file, or None if it is none of `FORMATS`.
+    """Return the format of a file or folder, or None if it is none of `FORMATS`.
 
     Parameters
     ----------
     path : str
-        Path of a file, or of a folder that is named as a file.
+        Path of a file or folder that exists.
     """
-    head = b""
-    if os.path.isfile(path):
-        with Path(path).open("rb") as file:
-            head = file.read(_HEAD)
-    for format in FORMATS:
-        if any(head.startswith(mark, at) for at, mark in format.magic):
-            return format
+    if os.path.isdir(path):
+        return next((known for known in FORMATS if _is_folder_of(known, path)), None)
+    with Path(path).open("rb") as file:
+        head = file.read(_HEAD)
+    for known in FORMATS:
+        if any(head.startswith(mark, at) for at, mark in known.magic):
+            return known
     name = path.lower()
-    return next((f for f in FORMATS if name.endswith(f.suffixes)), None)
+    files = (known for known in FORMATS if not known.marks)
+    return next((known for known in files if name.endswith(known.suffixes)), None)
+
+
+def _is_folder_of(known: Format, path: str) -> bool:
+    """Whether a folder is of a format: by a file in it, or within one named so."""
+    if any(os.path.isfile(os.path.join(path, mark)) for mark in known.marks):
+        return True
+    within = (path, *map(str, Path(path).parents)) if known.marks else ()
+    return any(folder.lower().endswith(known.suffixes) for folder in within)
 
 
 def split_part(source: str) -> tuple[str, str]:
@@ -135,12 +153,12 @@ def split_part(source: str) -> tuple[str, str]:
 
 
 def open_file(path: str, axes: tuple[str, ...] | None, *, part: str = "") -> Opened:
-    """Open a file of any of `FORMATS`.
+    """Open a file or folder of any of `FORMATS`.
 
     Parameters
     ----------
     path : str
-        Path of the file.
+        Path of the file or folder.
     axes : tuple of str, optional
         Names that the caller gave.
     part : str
@@ -153,44 +171,44 @@ def open_file(path: str, axes: tuple[str, ...] | None, *, part: str = "") -> Ope
     ImportError
         If the format needs an extra that is not installed; its name is in the text.
     """
-    if not Path(path).stat().st_size:
+    if os.path.isfile(path) and not os.path.getsize(path):
         raise ValueError(f"source must not be empty, got {path!r} of 0 bytes")
-    format = find_format(path)
-    if format is None:
+    found = find_format(path)
+    if found is None:
         raise SourceError(
             f"source must be of a format that can be read, got {path!r}; these can: "
-            f"Zarr, {', '.join(format.text for format in FORMATS)}"
+            f"Zarr, {', '.join(known.text for known in FORMATS)}"
         )
-    if part and not format.parts:
+    if part and not found.parts:
         raise SourceError(
-            f"source must be a file, got the part {part!r} of {path!r}; {format.name} "
+            f"source must be a file, got the part {part!r} of {path!r}; {found.name} "
             "holds one image, so leave it out"
         )
     try:
-        opened = _opener(format)(path, axes, **({"part": part} if part else {}))
+        opened = _opener(found)(path, axes, **({"part": part} if part else {}))
     except (SourceError, PermissionError):
         raise
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"{path!r} is {format.name}, which needs {error.name}: "
-            f"pip install 'dask-pyramid[{format.extra}]'"
+            f"{path!r} is {found.name}, which needs {error.name}: "
+            f"pip install 'dask-pyramid[{found.extra}]'"
         ) from error
     except DECODE_ERRORS as error:
         raise ValueError(
-            f"source must be a readable {format.name}, got {path!r}: {reason(error)}; "
+            f"source must be a readable {found.name}, got {path!r}: {reason(error)}; "
             "it is damaged or incomplete, so fetch or export it again"
         ) from error
-    return replace(opened, name=opened.name or _stem(part or path, format))
+    return replace(opened, name=opened.name or _stem(part or path, found.suffixes))
 
 
-def _stem(path: str, format: Format) -> str:
+def _stem(path: str, suffixes: tuple[str, ...]) -> str:
     name = Path(path).name
-    ends = [end for end in format.suffixes if name.lower().endswith(end)]
+    ends = [end for end in suffixes if name.lower().endswith(end)]
     return name[: -max(map(len, ends), default=0) or None].removesuffix(".ome")
 
 
-def _opener(format: Format) -> Callable[..., Opened]:
-    module, _, function = format.opener.partition(":")
+def _opener(kind: Format) -> Callable[..., Opened]:
+    module, _, function = kind.opener.partition(":")
     found: Callable[..., Opened] = getattr(
         import_module(f"dask_pyramid.sources.{module}"), function
     )

@@ -44,7 +44,7 @@ def open_hdf5(path: str, axes: tuple[str, ...] | None, *, part: str = "") -> Ope
     with open_hdf5_file(path) as file:
         if is_imaris(file) and not part:
             return open_imaris(path)
-        if is_views(file) and part not in file:
+        if is_views(file) and "/" not in part:
             return open_views(path, part)
         name = _dataset_name(file, path, part)
         dataset = file[name]
@@ -81,9 +81,9 @@ def _dataset_name(file: h5py.File, path: str, part: str) -> str:
 
     def visit(name: str, held: Any) -> None:
         # An image has an extent along two axes at least.
-        if isinstance(held, h5py.Dataset) and held.dtype.kind in "biuf":
-            if sum(n > 1 for n in held.shape) >= 2:
-                found[f"{part}/{name}".strip("/")] = held.shape
+        numbers = isinstance(held, h5py.Dataset) and held.dtype.kind in "biuf"
+        if numbers and sum(n > 1 for n in held.shape) >= 2:
+            found[f"{part}/{name}".strip("/")] = held.shape
 
     node.visititems(visit)
     return only_array(path, found)
@@ -103,7 +103,9 @@ def _scale(dataset: h5py.Dataset, names: tuple[str, ...]) -> dict[str, float]:
     sizes = [float(n) for n in np.ravel(dataset.attrs.get("element_size_um", ()))]
     pairs = dict(zip(reversed(spatial), reversed(sizes), strict=False))
     if not pairs:
-        tags = ((tag.get("key"), tag.get("resolution", 0)) for tag in _axistags(dataset))
+        tags = (
+            (tag.get("key"), tag.get("resolution", 0)) for tag in _axistags(dataset)
+        )
         pairs = {str(key): float(n) for key, n in tags if key in SPATIAL}
     return {axis: n for axis, n in pairs.items() if 0 < n < float("inf")}
 

@@ -112,7 +112,7 @@ class VolumeStack:
         """Return the first volume; all are there, alike, and large enough."""
         first = self._file[names.flat[0]]
         check_filters(first)
-        for name in names.flat:
+        for name in map(str, names.flat):
             found = self._file.get(name)
             if found is None:
                 raise ValueError(f"{name!r} is missing")

@@ -110,7 +110,8 @@ class _Volume:
 
     def _plane(self, index: tuple[int, ...]) -> np.ndarray[Any, Any]:
         if self._mapped is not None:
-            return self._mapped[index]
+            plane: np.ndarray[Any, Any] = self._mapped[index]
+            return plane
         extent = self.shape[-2:]
         size = math.prod(extent) * self._stored.itemsize
         number = np.ravel_multi_index(index, self.shape[:-2]) if index else 0

@@ -101,8 +101,8 @@ def _open_planes(
             f"give a pattern, such as {os.path.join(folder, '*' + suffixes[0])!r}"
         )
     name = Path(folder).name or None
-    format = find_format(files[0])
-    if format is not None and format.name == "TIFF":
+    kind = find_format(files[0])
+    if kind is not None and kind.name == "TIFF":
         return _open_tiff_planes(files, axes, name)
     pixels = _imread(files, pattern)
     names = {3: ("z", "y", "x"), 4: ("z", "y", "x", "c")}.get(pixels.ndim)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TiffReader", "open_series", "open_tiff", "read_series"]
 
+
 def open_tiff(path: str, axes: tuple[str, ...] | None) -> Opened:
     """Open a TIFF file of any kind.
 

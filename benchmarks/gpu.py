@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import gpu_parity
 import gpu_speed
 import gpu_stores
-from timing import FOLDER
+from suite.processes import FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,13 +27,13 @@ RUNS = 2
 
 
 def volume(options: argparse.Namespace) -> Path:
-    """Return the volume of the other benchmarks, made if it is missing."""
-    from volumes import make_volume
+    """Return a volume as that of the other benchmarks, made if it is missing."""
+    from suite.images import Case, made
 
-    path = options.folder / ("x".join(map(str, options.shape)) + "-128.zarr")
-    options.folder.mkdir(parents=True, exist_ok=True)
+    chunk = min(128, options.shape[0] // 2)
+    case = Case(axes="zyx", shape=tuple(options.shape), chunks=(chunk,) * 3)
     started = time.perf_counter()
-    make_volume(path, tuple(options.shape), min(128, options.shape[0] // 2))
+    path = made(case, folder=options.folder)
     print(f"the volume was there after {time.perf_counter() - started:.0f} s")
     return path
 

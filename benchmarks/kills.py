@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import killing
-from timing import FOLDER
+from suite.processes import FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

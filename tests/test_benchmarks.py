@@ -13,30 +13,86 @@ import pytest
 from scipy import ndimage
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-WITH_FOLDER = {"write", "memory", "first_use", "cluster", "kills", "resample"}
+MEASURED = [
+    "clusters",
+    "decoding",
+    "kernels",
+    "memory",
+    "plans",
+    "practice",
+    "resampling",
+    "scaling",
+    "startup",
+    "writes",
+]
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "write",
-        "kernels",
-        "memory",
-        "planning",
-        "first_use",
-        "cluster",
-        "kills",
-        "practice",
-        "resample",
-    ],
-)
-def test_a_benchmark_runs_and_prints_figures(script, tmp_path):
-    command = [sys.executable, str(BENCHMARKS / f"{script}.py"), "--toy"]
-    if script in WITH_FOLDER:
-        command += ["--folder", str(tmp_path)]
+def ran(script, *options):
+    command = [sys.executable, str(BENCHMARKS / f"{script}.py"), *map(str, options)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert any(character.isdigit() for character in done.stdout)
+    return done.stdout
+
+
+@pytest.mark.parametrize("module", MEASURED)
+def test_benchmarks_run_and_save_figures_and_a_picture(module, tmp_path):
+    saved, picture = tmp_path / "figures.json", tmp_path / "figures.png"
+    size = ("--size", "toy", "--first", "--folder", tmp_path / "images")
+    told = ran("run", module, *size, "--json", saved, "--plot", picture)
+    rows = json.loads(saved.read_text())["rows"]
+    assert rows
+    for row in rows:
+        assert row["benchmark"].rpartition(".")[0] in told
+        assert row["value"] == row["value"]
+    assert picture.stat().st_size > 0
+
+
+def test_every_module_of_the_suite_is_run():
+    measure = ("time_", "track_", "peakmem_")
+    modules = (BENCHMARKS / "suite").glob("*.py")
+    found = [
+        m.stem
+        for m in modules
+        if any(f"def {kind}" in m.read_text() for kind in measure)
+    ]
+    assert sorted(found) == MEASURED
+
+
+def test_counted_figures_are_those_that_were_saved(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import run
+
+    rows = [
+        row
+        for name, kind in run.classes(["plans"])
+        for row in run.rows_of(name, kind, ["Plans.track"], first=False)
+    ]
+    saved = json.loads((BENCHMARKS / "exact.json").read_text())
+    # On purpose? `python benchmarks/run.py plans.Plans.track --exact FILE` saves them.
+    assert run.exactly(rows) == saved
+
+
+def test_a_gaussian_decodes_few_chunks_twice_while_its_units_run(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from suite.decoding import Decoding
+
+    found = Decoding()
+    assert found.track_counted("gaussian", 128) == found.track_planned("gaussian", 128)
+    assert found.track_counted("gaussian", 128) <= 1.3
+
+
+def test_ours_stand_beside_the_floor_without_peers(tmp_path, monkeypatch):
+    monkeypatch.setenv("DASK_PYRAMID_BENCHMARK_SIZE", "toy")
+    size = ("--shape", 32, 32, 32, "--chunk", 16, "--folder", tmp_path)
+    told = ran("peers/run", *size, "--tools", "mean", "no reduction")
+    ours = next(line for line in told.splitlines() if "dask-pyramid, mean" in line)
+    assert ours.endswith("| 0.00% | 0.00 |")
+    assert "copy, no reduction" in told
+
+
+def test_a_trial_runs_and_prints_figures(tmp_path):
+    ran("kills", "--toy", "--folder", tmp_path)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from dask_pyramid.cost import Budget, best_pass, decoded_chunks, task_memory
 from dask_pyramid.geometry import Reach
+from dask_pyramid.limits import RUNTIME_BYTES
 from dask_pyramid.passes import PassLevel, Units
 from dask_pyramid.schedule import capacities, stream
 from drawn import passes
@@ -138,3 +139,13 @@ def test_what_cannot_fit_says_how_much_it_needs():
     assert memory == task_memory(sweep, budget_of(2**27)) > 2**27
     _, cost, _ = best_pass(levels, stored=False, axis=0, budget=budget_of(memory))
     assert math.isfinite(cost)
+
+
+@pytest.mark.parametrize("chunk", [64, 128])
+def test_a_gaussian_decodes_few_chunks_twice_within_2_gib(chunk):
+    levels = volume((1024,) * 3, (chunk,) * 3, levels=4, reach=2)
+    budget = budget_of((2**31 - RUNTIME_BYTES) // 2, (chunk,) * 3)
+    sweep, _, _ = best_pass(levels, stored=False, axis=0, budget=budget)
+    decoded, total = decoded_chunks(sweep, (chunk,) * 3)
+    assert decoded == counted(sweep, (chunk,) * 3)
+    assert decoded <= 1.3 * total

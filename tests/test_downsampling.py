@@ -137,6 +137,7 @@ def test_labels_are_never_averaged():
         ({"anti_aliasing": True}, "anti_aliasing must go with order"),
         ({"order": 0, "sigma": 1}, "sigma must go with a Gaussian"),
         ({"order": 1, "sigma": -1}, "sigma must be zero or more"),
+        ({"order": 3, "sigma": 1e6}, "sigma must be at most 64 voxels"),
         ({"order": 3, "nodata": 0}, "order must be 0 or 1 where voxels may not count"),
         ({"mask": np.ones((9, 8))}, r"mask must have the shape .*got \(9, 8\)"),
     ],

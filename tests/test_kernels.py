@@ -298,6 +298,19 @@ def test_compiled_kernels_equal_the_generic_ones_on_longer_lines(method):
         ), factors
 
 
+@pytest.mark.parametrize("factors", [(2, 2, 2), (1, 3, 3), (4, 4, 4)])
+@pytest.mark.parametrize("method", ["mode", "mode-exact", "median", "min", "max"])
+@pytest.mark.parametrize("run", [1, 5, 40, 2000])
+def test_compiled_windows_of_ids_in_runs_equal_the_generic_ones(method, factors, run):
+    rng = np.random.default_rng(run)
+    ids = rng.integers(0, 2**32, (3, 4, -(-1301 // run)), "uint32")
+    ids = ids.repeat(3, axis=0).repeat(2, axis=1).repeat(run, axis=2)[:, :, :1301]
+    compiled, generic = (
+        whole(ids, factors, method, compiled=compiled) for compiled in (True, False)
+    )
+    assert same_bytes(compiled, generic)
+
+
 @pytest.mark.parametrize(
     "method", ["mean", "min", "max", "gaussian", "gaussian-stride"]
 )

@@ -28,15 +28,15 @@ ORDER = """
     sources.formats sources.files sources.tiff_metadata sources.tiff sources.planes
     sources.hdf5_volumes sources.imaris sources.bigdataviewer sources.hdf5 sources.n5
     sources.nifti sources.mrc sources sources.stored masks
-    existing sources.identity compression plan planning labelled continuation growth
-    journal grey
-    idents receipts jobs attributes
+    existing sources.identity compression plan forecasting planning labelled
+    continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
     store.apart store.targets store.ledger
     store.publication store.labels store coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
-    progress wording plan_report report info canvas figure
+    progress wording plan_report report info rendering canvas pictures figure
+    serving scene layers viewing
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
     verify.recipes verify.doubt verify.content verify.engine verify.geometry
@@ -46,7 +46,7 @@ ORDER = """
     room sameness session accounts intents growing pyramid regions orders labelling
     write shares extend appending clusters stopping
     cli.parameters cli.opening cli.telling cli.running cli.comparing cli.labelling
-    cli.resampling cli cli.__main__
+    cli.resampling cli.viewing cli.drawing cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -63,9 +63,11 @@ VERSIONED = (
     "attributes",
     "cli",
     "cli.comparing",
+    "cli.drawing",
     "cli.opening",
     "cli.resampling",
     "cli.labelling",
+    "cli.viewing",
     "intents",
     "jobs",
     "pyramid",
@@ -79,15 +81,18 @@ ALLOWED = {
     "click": {
         "cli",
         "cli.comparing",
+        "cli.drawing",
         "cli.resampling",
         "cli.labelling",
         "cli.parameters",
         "cli.running",
         "cli.telling",
+        "cli.viewing",
     },
     "cloudpickle": {"runner.tasks"},
     "dask": {
         "graph",
+        "pictures",
         "runner.cluster",
         "runner.team",
         "sources.arrays",
@@ -109,6 +114,7 @@ ALLOWED = {
     "matplotlib": {"canvas", "figure"},
     "mrcfile": {"sources.mrc"},
     "nibabel": {"sources.nifti"},
+    "napari": {"viewing"},
     "numba": {
         "kernels.compiled",
         "kernels.compiled_interpolation",
@@ -136,6 +142,7 @@ ALLOWED = {
         "info",
         "nested_store",
         "object_store",
+        "serving",
         "sources.graphs",
         "sources.ome_zarr",
         "sources.stored",
@@ -159,6 +166,7 @@ WITHOUT_NUMPY = {
     "factors",
     "geometry",
     "holdings",
+    "layers",
     "layout",
     "levels",
     "limits",
@@ -176,7 +184,9 @@ WITHOUT_NUMPY = {
     "offload",
     "options",
     "passes",
+    "scene",
     "schedule",
+    "serving",
     "strategy",
     "superblocks",
     "tables",
@@ -195,6 +205,7 @@ WITHOUT_NUMPY = {
     "verify.rules",
     "verify.text",
     "verify.tree",
+    "viewing",
     "windows",
 }
 # Loaded only when they are needed: these modules are loaded by name by nobody else.
@@ -205,11 +216,13 @@ AT_THE_TOP = {
     ("kernels.compiled_windows", "numba"),
     ("cli", "click"),
     ("cli.comparing", "click"),
+    ("cli.drawing", "click"),
     ("cli.resampling", "click"),
     ("cli.labelling", "click"),
     ("cli.parameters", "click"),
     ("cli.running", "click"),
     ("cli.telling", "click"),
+    ("cli.viewing", "click"),
     ("runner.plugin", "distributed"),
     ("clients", "obstore"),
     ("object_store", "obstore"),

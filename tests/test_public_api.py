@@ -13,6 +13,8 @@ HEAVY = {
     "dask_image",
     "distributed",
     "matplotlib",
+    "napari",
+    "neuroglancer",
     "numba",
     "obstore",
     "ome_zarr",

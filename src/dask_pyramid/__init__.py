@@ -27,6 +27,7 @@ _HOMES = {
     "compare_methods": "comparing",
     "downsample": "downsampling",
     "finish_pyramid": "shares",
+    "forecast": "forecasting",
     "open_image": "sources",
     "open_pyramid": "pyramid",
     "plan_pyramid": "planning",
@@ -56,6 +57,7 @@ __all__ = [
     "compare_methods",
     "downsample",
     "finish_pyramid",
+    "forecast",
     "open_image",
     "open_pyramid",
     "plan_pyramid",
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from dask_pyramid.comparison import Comparison
     from dask_pyramid.downsampling import downsample
     from dask_pyramid.extend import add_levels, update_pyramid
+    from dask_pyramid.forecasting import forecast
     from dask_pyramid.image import Image
     from dask_pyramid.labelling import write_labels
     from dask_pyramid.methods import METHODS, Method

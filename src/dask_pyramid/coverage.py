@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.geometry import Reach, Span, needed
+from dask_pyramid.geometry import Span, covered
 from dask_pyramid.kernels import any_of_window
 from dask_pyramid.rolling import Rolling
 
@@ -77,10 +77,7 @@ class Coverage:
         ]
         axis = self._sweep.axis
         spans[axis] = Span(first=move.start, stop=move.stop, size=below.shape[axis])
-        windows = [
-            needed(span.first, span.stop, step=step, reach=Reach(), size=span.size)
-            for span, step in zip(spans, level.steps, strict=True)
-        ]
+        windows = covered(spans, level.steps)
         out = self._buffers[move.lane].extend(move)
         out[...] = any_of_window(self.part(move.lane - 1, windows), level.steps, spans)
 

@@ -13,12 +13,14 @@ import numpy as np
 from dask_pyramid import graph
 from dask_pyramid.axes import SPATIAL, per_axis
 from dask_pyramid.device import namespace, on_gpu
+from dask_pyramid.filters import check_sigma
 from dask_pyramid.geometry import Span, ceil_div
 from dask_pyramid.image import Image, check_dtype
 from dask_pyramid.kernels import pays_to_compile, reduce_block, resample_block
 from dask_pyramid.methods import Method, Reduction, find_method
 from dask_pyramid.nodata import Nodata
-from dask_pyramid.sampling import ORDERS, AxisSampler, Sampling
+from dask_pyramid.planning import check_keeps_labels
+from dask_pyramid.sampling import AxisSampler, Sampling, check_order, check_way
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.resampled import resampled_image
 
@@ -159,29 +161,21 @@ class _Way:
                     "anti_aliasing must go with order, got "
                     f"{self.anti_aliasing!r} without one; methods have their own"
                 )
-            if self.ids and not self.record.labels:
-                raise ValueError(
-                    "method must keep label values for a label image, got "
-                    f"{self.method.name!r}; use 'mode' or 'nearest'"
-                )
+            if self.ids:
+                check_keeps_labels(self.record)
             return
-        if isinstance(self.order, bool) or self.order not in ORDERS:
-            raise ValueError(f"order must be 0 to 5, got {self.order!r}")
+        check_order(self.order)
         if self.method.name != "mean":
             raise ValueError(
                 f"order must go without a method, got {self.order!r} with "
                 f"{self.method.name!r}"
             )
-        if self.sigma is not None and not self.smooth:
-            raise ValueError(
-                f"sigma must go with a Gaussian, got {self.sigma!r} and none; give "
-                "anti_aliasing=True"
-            )
-        if self.ids and (self.order or self.smooth):
-            raise ValueError(
-                f"labels must be copied and not averaged, got order {self.order!r} "
-                f"and anti_aliasing {self.smooth!r}; use order 0 or method 'mode'"
-            )
+        check_way(
+            sigma=self.sigma,
+            smooth=self.smooth,
+            averages=self.order > 0,
+            labels=self.ids,
+        )
         if self.ignore is not None and self.order > 1:
             raise ValueError(
                 f"order must be 0 or 1 where voxels may not count, got {self.order!r}: "
@@ -216,8 +210,8 @@ class _Way:
             ((step - 1) / 2 if entry is None else float(entry)) * (step > 1)
             for step, entry in zip(self.steps, entries, strict=True)
         )
-        if not all(math.isfinite(s) and s >= 0 for s in found):
-            raise ValueError(f"sigma must be zero or more, got {self.sigma!r}")
+        for sigma, step in zip(found, self.steps, strict=True):
+            check_sigma(sigma, step, given=self.sigma)
         return found
 
     @property

@@ -14,10 +14,9 @@ from dask_pyramid.growth import plan_levels, plan_updated
 from dask_pyramid.intents import Site, added, look, updated
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.masks import open_mask
-from dask_pyramid.orders import check_reach
+from dask_pyramid.orders import reached
 from dask_pyramid.pyramid import Pyramid, stored_pyramid
 from dask_pyramid.session import Execution
-from dask_pyramid.store import targets
 from dask_pyramid.store_options import StoreOptions, share_options
 from dask_pyramid.windows import parse_region
 
@@ -27,9 +26,8 @@ if TYPE_CHECKING:
     from dask_pyramid.factors import ScaleFactors
     from dask_pyramid.masks import Mask
     from dask_pyramid.methods import Method, Sigma
-    from dask_pyramid.store.targets import Target
 
-__all__ = ["add_levels", "reached", "update_pyramid"]
+__all__ = ["add_levels", "update_pyramid"]
 
 
 def add_levels(
@@ -177,14 +175,6 @@ def _mask_of(mask: Any, site: Site) -> Mask | None:
     """Open the mask of a stored image."""
     image = site.existing.image
     return open_mask(mask, axes=image.axes, shape=image.shape)
-
-
-def reached(store: Any, options: StoreOptions, team: runner.Team) -> Target:
-    """Return a store that exists, which those who run the units can write."""
-    target = targets.open_existing(store, options=options)
-    if team.elsewhere:
-        check_reach(target)
-    return target
 
 
 def _warn_unnamed(site: Site) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "Reach",
     "Span",
     "ceil_div",
+    "covered",
     "dependent",
     "needed",
     "reduced_shape",
@@ -123,6 +124,32 @@ def needed(start: int, stop: int, *, step: Factor, reach: Reach, size: int) -> s
     return slice(
         max(0, math.floor(step * start) - reach.before),
         min(size, math.ceil(step * stop) + reach.after),
+    )
+
+
+def covered(spans: Sequence[Span], steps: Sequence[Factor]) -> tuple[slice, ...]:
+    """Return the voxels of the windows of samples, cut at the border.
+
+    Parameters
+    ----------
+    spans : sequence of Span
+        Samples along each axis.
+    steps : sequence of int or Fraction
+        Windows, in voxels.
+
+    Returns
+    -------
+    tuple of slice
+        `needed` of each axis, without any reach.
+
+    Examples
+    --------
+    >>> covered([Span(first=1, stop=3, size=5)], [2])
+    (slice(2, 5, None),)
+    """
+    return tuple(
+        needed(span.first, span.stop, step=step, reach=Reach(), size=span.size)
+        for span, step in zip(spans, steps, strict=True)
     )
 
 

@@ -13,10 +13,9 @@ from dask_pyramid import runner, session
 from dask_pyramid.intents import look
 from dask_pyramid.labelled import NAME, check_name, dressed, plan_labels, source_options
 from dask_pyramid.limits import tune_malloc
-from dask_pyramid.orders import check_reach, image_places, order_of
+from dask_pyramid.orders import image_places, order_of, reached
 from dask_pyramid.pyramid import Pyramid, stored_pyramid
 from dask_pyramid.regions import check_selection, rewrite
-from dask_pyramid.store import targets
 from dask_pyramid.store.labels import list_label, open_label
 from dask_pyramid.store_options import StoreOptions, share_options
 
@@ -143,7 +142,7 @@ def write_labels(
         device=device,
         gpu_memory_limit=gpu_memory_limit,
     ) as team:
-        site = _site(targets.open_existing(store, options=there), team)
+        site = _site(reached(store, there, team))
         opened = dressed(
             labels, site.existing.image, name=name, axes=axes, options=here
         )
@@ -177,10 +176,10 @@ def write_dressed(order: session.Order, execution: session.Execution) -> None:
         How to run.
     """
     place = order.target.store or order.target.location
-    target = targets.open_existing(place, options=order.target.options)
+    target = reached(place, order.target.options, order.team)
     for labels in order.labels.values():
         _write(
-            _site(target, order.team),
+            _site(target),
             labels,
             planning={},
             compressors=order.compressors,
@@ -190,10 +189,8 @@ def write_dressed(order: session.Order, execution: session.Execution) -> None:
         )
 
 
-def _site(target: Target, team: runner.Team) -> Site:
-    """Return an image as it is stored, if it is complete and within reach."""
-    if team.elsewhere:
-        check_reach(target)
+def _site(target: Target) -> Site:
+    """Return an image as it is stored, if it is complete."""
     site = look(target)
     site.check("write_labels")
     return site

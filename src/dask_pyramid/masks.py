@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid.axes import SPATIAL
-from dask_pyramid.factors import is_whole
-from dask_pyramid.geometry import Factor, Reach, Span, ceil_div, needed
+from dask_pyramid.factors import exact, is_whole
+from dask_pyramid.geometry import Factor, Span, ceil_div, covered
 from dask_pyramid.image import Image
 from dask_pyramid.kernels import any_of_window
 from dask_pyramid.sources import open_image
@@ -145,7 +145,7 @@ class Mask:
             else:
                 ways.append(steps)
         pairs = zip(ways[-1], self.factors, strict=True)
-        ways[-1] = tuple(_exact(Fraction(step) / factor) for step, factor in pairs)
+        ways[-1] = tuple(exact(Fraction(step) / factor) for step, factor in pairs)
         return tuple(self._own(steps) for steps in ways)
 
     def _reduced(self, region: Region, ways: Chain) -> np.ndarray[Any, Any]:
@@ -158,10 +158,7 @@ class Mask:
             Span(first=part.start, stop=part.stop, size=size)
             for part, size in zip(region, sizes, strict=True)
         ]
-        below = tuple(
-            needed(s.first, s.stop, step=step, reach=Reach(), size=s.size)
-            for s, step in zip(spans, steps, strict=True)
-        )
+        below = covered(spans, steps)
         return np.asarray(any_of_window(self._reduced(below, ways[1:]), steps, spans))
 
     def _voxels(self, region: Region) -> Any:
@@ -176,10 +173,6 @@ class Mask:
         """Bytes that reading takes: a piece as it comes, and a decoded chunk."""
         chunk = math.prod(self.image.chunks) * self.image.dtype.itemsize
         return 2 * READ_BYTES + chunk * 5 // 2
-
-
-def _exact(step: Fraction) -> Factor:
-    return int(step) if step.denominator == 1 else step
 
 
 def _pieces(

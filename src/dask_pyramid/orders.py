@@ -15,6 +15,7 @@ from dask_pyramid.labelled import dress_all
 from dask_pyramid.locations import is_url
 from dask_pyramid.masks import open_mask
 from dask_pyramid.planning import plan_pyramid
+from dask_pyramid.rendering import REFUSED
 from dask_pyramid.room import warn_of_room
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.graphs import graph_places
@@ -29,10 +30,7 @@ if TYPE_CHECKING:
     from dask_pyramid.masks import Mask
     from dask_pyramid.plan import PyramidPlan
 
-__all__ = ["check_reach", "image_places", "make_order", "order_of"]
-
-# "data types are restricted": what Neuroglancer 2.41 and viewers built on it refuse.
-_REFUSED = ("bool", "int64", "float16", "float64")
+__all__ = ["image_places", "make_order", "order_of", "reached"]
 
 
 def make_order(
@@ -81,8 +79,7 @@ def make_order(
     place = targets.open_target(
         target, mode=mode, sources=sources, labels=tuple(dressed), options=there
     )
-    if team.elsewhere:
-        check_reach(place)
+    _check_reach(place, team)
     plan = plan_pyramid(opened, crew=team.crew, mask=masks, **planning)
     if masks is not None:
         masks = masks.of_levels(plan.levels)
@@ -123,7 +120,7 @@ def order_of(
     """
     if place.local and place.state == "empty":
         warn_of_room(plan, place.location, stacklevel=4)
-    if plan.dtype in _REFUSED:
+    if plan.dtype in REFUSED:
         warnings.warn(
             f"many viewers refuse {plan.dtype} (Neuroglancer among them); "
             "convert the image if it shall be looked at",
@@ -143,9 +140,29 @@ def order_of(
     )
 
 
-def check_reach(place: targets.Target) -> None:
+def reached(store: Any, options: StoreOptions, team: runner.Team) -> targets.Target:
+    """Return a store that exists, which those who run the units can write.
+
+    Parameters
+    ----------
+    store, options
+        As for `targets.open_existing`.
+    team : Team
+        Who runs the units.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If it does not exist, or other processes cannot write to it.
+    """
+    target = targets.open_existing(store, options=options)
+    _check_reach(target, team)
+    return target
+
+
+def _check_reach(place: targets.Target, team: runner.Team) -> None:
     """Refuse a target that other processes cannot write to."""
-    if place.store is not None and lives_in_process(place.store):
+    if team.elsewhere and place.store is not None and lives_in_process(place.store):
         raise ValueError(
             f"target must be in reach of the workers of the client, got {place}; "
             "use a path or a URL, or client='threads'"

@@ -103,7 +103,7 @@ class PyramidPlan:
     def task_memory(self) -> int:
         """Bytes that one task holds at most."""
         return max(
-            (task_memory(sweep, self._budget(sweep)) for sweep in self.passes),
+            (task_memory(sweep, self.budget(sweep)) for sweep in self.passes),
             default=0,
         )
 
@@ -295,7 +295,8 @@ class PyramidPlan:
             return self.levels[sweep.levels[0].level].chunks
         return self.source_chunks
 
-    def _budget(self, sweep: Pass) -> Budget:
+    def budget(self, sweep: Pass) -> Budget:
+        """Return what a pass may use."""
         return Budget(
             itemsize=self.itemsize,
             chunks=self._chunks(sweep),

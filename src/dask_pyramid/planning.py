@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     from dask_pyramid.factors import ScaleFactors
     from dask_pyramid.passes import Part, Pass
 
-__all__ = ["find_image_method", "make_plan", "plan_pyramid", "spread_sigma"]
+__all__ = [
+    "check_keeps_labels",
+    "find_image_method",
+    "make_plan",
+    "plan_pyramid",
+    "spread_sigma",
+]
 
 
 def plan_pyramid(
@@ -257,12 +263,24 @@ def find_image_method(image: Image, method: str | Method | None) -> Method:
     if method is None:
         method = "mode" if image.labels or image.dtype.kind == "b" else "gaussian"
     record = find_method(method)
-    if image.labels and not record.labels:
+    if image.labels:
+        check_keeps_labels(record)
+    return record
+
+
+def check_keeps_labels(method: Method) -> None:
+    """Refuse a method that invents values of labels.
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
+    if not method.labels:
         raise ValueError(
-            f"method must keep label values for a label image, got {record.name!r}; "
+            f"method must keep label values for a label image, got {method.name!r}; "
             "use 'mode', 'mode-exact' or 'nearest'"
         )
-    return record
 
 
 def _check_version(version: str, shards: Any) -> None:

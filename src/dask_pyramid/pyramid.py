@@ -149,7 +149,7 @@ class Pyramid:
         return factors
 
     def plot(self, **options: Any) -> Figure:
-        """Draw the levels side by side with scale bars.
+        """Draw the levels side by side, with voxel sizes and a scale bar.
 
         Parameters
         ----------
@@ -164,6 +164,42 @@ class Pyramid:
         from dask_pyramid.figure import plot_pyramid
 
         return plot_pyramid(self, **options)
+
+    def view(
+        self, *, viewer: str = "neuroglancer", port: int = 0, browser: bool = True
+    ) -> Any:
+        """Show the pyramid and its labels in a viewer.
+
+        Parameters
+        ----------
+        viewer : {"neuroglancer", "napari"}
+            Neuroglancer runs in a browser and reads the store, of OME-Zarr 0.4 or 0.5,
+            through a server in this process, which listens on this machine alone.
+            napari opens a window.
+        port : int
+            Port of the server; 0 takes one that is free.
+        browser : bool
+            Whether to open a browser, where there is one with windows.
+
+        Returns
+        -------
+        View or napari.Viewer
+            A `View` serves until it is closed or the process ends; its `url` is what to
+            open. Needs the extra ``dask-pyramid[neuroglancer]`` or
+            ``dask-pyramid[napari]``.
+
+        Raises
+        ------
+        ImportError
+            If the viewer is not installed.
+        OSError
+            If the port is taken.
+        ValueError
+            If the viewer cannot show the pyramid.
+        """
+        from dask_pyramid.viewing import view_pyramid
+
+        return view_pyramid(self, viewer=viewer, port=port, browser=browser)
 
     def __str__(self) -> str:
         from dask_pyramid.report import pyramid_text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dask_pyramid.filters import check_sigma
 from dask_pyramid.methods import Method, find_method
-from dask_pyramid.sampling import BOUNDARIES, ORDERS, Sampling
+from dask_pyramid.sampling import BOUNDARIES, Sampling, check_order, check_way
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.resampled import resampled_image
 from dask_pyramid.spacing import spatial_entries, wanted_spacing
@@ -193,8 +193,8 @@ def _way(
 ) -> _Way:
     """Return how samples are made; refuse what would average labels."""
     discrete = image.labels or image.dtype.kind == "b"
-    if order is not None and (isinstance(order, bool) or order not in ORDERS):
-        raise ValueError(f"order must be 0 to 5, got {order!r}")
+    if order is not None:
+        check_order(order)
     if method is not None:
         way = _of_method(method, order=order, anti_aliasing=anti_aliasing, grows=grows)
     else:
@@ -205,16 +205,12 @@ def _way(
             else anti_aliasing
         )
         way = _Way(order=number, slope=0.5 if smooth else None, origin=1)
-    if sigma is not None and way.slope is None:
-        raise ValueError(
-            f"sigma must go with a Gaussian, got {sigma!r} and none; leave out "
-            "anti_aliasing=False, or use method 'gaussian'"
-        )
-    if image.labels and (way.order or way.box or way.slope is not None):
-        raise ValueError(
-            "labels must be copied and not averaged; leave out order, anti_aliasing, "
-            "sigma and method"
-        )
+    check_way(
+        sigma=sigma,
+        smooth=way.slope is not None,
+        averages=way.order > 0 or way.box,
+        labels=image.labels,
+    )
     return way
 
 

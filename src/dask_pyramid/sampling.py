@@ -24,10 +24,11 @@ from dask_pyramid.geometry import Factor, Reach, Span, ceil_div
 
 __all__ = [
     "BOUNDARIES",
-    "ORDERS",
     "AxisSampler",
     "Between",
     "Sampling",
+    "check_order",
+    "check_way",
     "pass_order",
 ]
 
@@ -36,8 +37,6 @@ Array = np.ndarray[Any, Any]
 Between = Literal["linear", "nearest"]
 """How a sample is made where its window ends between two voxels."""
 
-ORDERS = range(6)
-"""Orders of splines, as in `scipy.ndimage`."""
 BOUNDARIES = ("reflect", "mirror", "nearest")
 """How an axis goes on beyond its ends; names of `scipy.ndimage`."""
 
@@ -46,6 +45,47 @@ _PRECISION = 1e-9
 # A position this close below the middle of two voxels counts as the middle: 0.5 / 0.1
 # must not depend on rounding.
 _TIE = 1e-6
+
+
+def check_order(order: int) -> None:
+    """Refuse what is no order of a spline.
+
+    Raises
+    ------
+    ValueError
+        If it is not 0 to 5, as in `scipy.ndimage`.
+    """
+    if isinstance(order, bool) or order not in range(6):
+        raise ValueError(f"order must be 0 to 5, got {order!r}")
+
+
+def check_way(*, sigma: Any, smooth: bool, averages: bool, labels: bool) -> None:
+    """Refuse a way of making samples that contradicts itself, or averages labels.
+
+    Parameters
+    ----------
+    sigma : object
+        Width of the Gaussian as it was given; None if it was not.
+    smooth, averages : bool
+        Whether there is a Gaussian, and whether anything else averages.
+    labels : bool
+        Whether values are ids.
+
+    Raises
+    ------
+    ValueError
+        If there is a width and no Gaussian, or labels would be averaged.
+    """
+    if sigma is not None and not smooth:
+        raise ValueError(
+            f"sigma must go with a Gaussian, got {sigma!r} and none; leave it out, or "
+            "take anti_aliasing=True or method 'gaussian'"
+        )
+    if labels and (smooth or averages):
+        raise ValueError(
+            "labels must be copied and not averaged, got a way that averages; leave "
+            "out order, anti_aliasing, sigma and method"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +133,7 @@ class Sampling:
             raise ValueError(
                 f"a must be positive, and a and b finite, got {self.a} and {self.b}"
             )
-        if self.order not in ORDERS:
-            raise ValueError(f"order must be 0 to 5, got {self.order!r}")
+        check_order(self.order)
         if not (math.isfinite(self.sigma) and self.sigma >= 0):
             raise ValueError(f"sigma must be zero or more, got {self.sigma!r}")
         if self.boundary not in BOUNDARIES:

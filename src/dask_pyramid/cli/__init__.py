@@ -9,6 +9,7 @@ command runs, so that ``--help`` is quick.
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,15 @@ import click
 import dask_pyramid as dp
 from dask_pyramid import options
 from dask_pyramid.cli.comparing import compare
+from dask_pyramid.cli.drawing import thumbnail
 from dask_pyramid.cli.labelling import labels
 from dask_pyramid.cli.opening import open_source
 from dask_pyramid.cli.parameters import (
     AS_LABELS,
+    BANDWIDTH,
     BREAK_LOCK,
     COMPRESSOR,
+    CORES,
     COUNTING,
     DEBUG,
     DEVICE,
@@ -48,6 +52,7 @@ from dask_pyramid.cli.parameters import (
 from dask_pyramid.cli.resampling import resample
 from dask_pyramid.cli.running import client_of
 from dask_pyramid.cli.telling import as_text, reported, stoppable
+from dask_pyramid.cli.viewing import view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +135,7 @@ def write(
 @click.argument("source", metavar="IN")
 @click.argument("store", metavar="[STORE]", required=False)
 @with_options(*READING, AS_LABELS, *LAYOUT, *COUNTING, *DEVICE, *STORE)
-@with_options(COMPRESSOR, JSON, DEBUG)
+@with_options(CORES, BANDWIDTH, COMPRESSOR, JSON, DEBUG)
 def plan(
     source: str,
     store: str | None,
@@ -140,6 +145,8 @@ def plan(
     debug: bool,
     endpoint: str | None,
     anonymous: bool,
+    cores: int | None,
+    bandwidth: str,
     **given: Any,
 ) -> None:
     """Print what would be written, and what it would cost.
@@ -159,7 +166,18 @@ def plan(
             result = dp.plan_pyramid(image, **given)
         else:
             result = dp.prepare_pyramid(image, store, compressors=compressors, **given)
-        click.echo(as_text(result.to_json()) if as_json else str(result))
+        click.echo(_plan_text(result, cores, bandwidth, as_json=as_json))
+
+
+def _plan_text(
+    plan: dp.PyramidPlan, cores: int | None, bandwidth: str, *, as_json: bool
+) -> str:
+    record, told = plan.to_json(), str(plan)
+    if cores is not None:
+        expected = dp.forecast(plan, cores=cores, bandwidth=bandwidth)
+        record["forecast"] = asdict(expected)
+        told += f"\non {cores} cores at {bandwidth}/s: {expected}"
+    return as_text(record) if as_json else told
 
 
 @main.command(epilog="In a job array: dask-pyramid plan a.tif a.ome.zarr, then --shard "
@@ -350,3 +368,5 @@ def verify(
 
 
 main.add_command(labels)
+main.add_command(thumbnail)
+main.add_command(view)

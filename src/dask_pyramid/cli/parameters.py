@@ -11,9 +11,11 @@ from dask_pyramid import options
 
 __all__ = [
     "AS_LABELS",
+    "BANDWIDTH",
     "BREAK_LOCK",
     "COMPRESSOR",
     "COMPRESSORS",
+    "CORES",
     "COUNTING",
     "DEBUG",
     "DEVICE",
@@ -117,6 +119,18 @@ MASK = click.option(
     metavar="PATH",
     help="Image of the extents of level 0 or of a coarser level, with or without t and "
     "c; what is zero there does not count and is not written.",
+)
+CORES = click.option(
+    "--cores",
+    type=click.IntRange(min=1),
+    help="Say how long it takes on so many cores.",
+)
+BANDWIDTH = click.option(
+    "--bandwidth",
+    metavar="SIZE",
+    default="1 GB",
+    show_default=True,
+    help="What all workers together read and write in a second, for --cores.",
 )
 COUNTING = (
     click.option(

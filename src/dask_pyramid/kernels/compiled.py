@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
+from numpy.lib.stride_tricks import sliding_window_view
 
 from dask_pyramid.filters import AxisFilter
 from dask_pyramid.geometry import Span
@@ -127,19 +128,17 @@ def _tap_table(
     never used and positions that lie in the block.
     """
     full = filt.taps(filt.step)
-    before = filt.reach.before
-    origin = max(0, filt.step * span.first - before)
-    index = np.empty((span.count, len(full)), np.int64)
+    start = filt.step * span.first - filt.reach.before
+    # Each position once: a sample has as many of them as it has taps.
+    line = mirrored(start, start + filt.step * (span.count - 1) + len(full), span.size)
+    line -= max(0, start)
+    index = sliding_window_view(line, len(full))[:: filt.step].copy()
     weights = np.tile(np.asarray(full, dtype), (span.count, 1))
     counts = np.full(span.count, len(full), np.int64)
     last = filt.taps(span.last_width(filt.step))
     weights[-1, : len(last)] = last
     counts[-1] = len(last)
-    for j in range(span.count):
-        start = filt.step * (span.first + j) - before
-        positions = mirrored(start, start + counts[j], span.size) - origin
-        index[j, : counts[j]] = positions
-        index[j, counts[j] :] = positions[-1]
+    index[-1, len(last) :] = index[-1, len(last) - 1]
     return index, weights, counts
 
 

@@ -59,9 +59,14 @@ def window_volume(volume: Array, out: Array, kernel: str, steps: Sequence[int]) 
         )
     else:
         windows = np.empty((count, min(out.shape[2], _WINDOWS)), volume.dtype)
-        runs = np.empty((2, windows.shape[1]), np.int32)
+        scratch = (
+            np.empty((2, windows.shape[1]), np.int32),
+            np.empty(windows.shape[1], np.bool_),
+            np.empty(windows.shape[1], np.int64),
+            np.empty(windows.shape[1], volume.dtype),
+        )
         _rank_kernel(
-            flat, strides, volume.shape, out, steps3, windows, runs, kernel == "mode"
+            flat, strides, volume.shape, out, steps3, windows, scratch, kernel == "mode"
         )
 
 
@@ -137,7 +142,20 @@ def _extremum_kernel(flat, strides, shape, out, steps, line, smallest):  # type:
                     for i in range(nx):
                         v = source[i]
                         line[i] = v if (v > line[i]) | (v != v) else line[i]
-            for x in range(out.shape[2]):
+            paired = 0
+            if fx == 2:  # which the loop below does one by one
+                paired = nx // 2
+                pairs = line[: 2 * paired].reshape(paired, 2)
+                target = out[z, y]
+                if smallest:
+                    for x in range(paired):
+                        u, v = pairs[x, 0], pairs[x, 1]
+                        target[x] = v if (v < u) | (v != v) else u
+                else:
+                    for x in range(paired):
+                        u, v = pairs[x, 0], pairs[x, 1]
+                        target[x] = v if (v > u) | (v != v) else u
+            for x in range(paired, out.shape[2]):
                 best = line[fx * x]
                 for i in range(fx * x + 1, min(fx * x + fx, nx)):
                     v = line[i]
@@ -149,8 +167,8 @@ def _extremum_kernel(flat, strides, shape, out, steps, line, smallest):  # type:
 
 
 @njit(nogil=True, cache=True)
-def _rank_kernel(flat, strides, shape, out, steps, windows, runs, want_mode):  # type: ignore[no-untyped-def]
-    """Sort windows side by side, then take the mode or the lower median of each."""
+def _rank_kernel(flat, strides, shape, out, steps, windows, scratch, want_mode):  # type: ignore[no-untyped-def]
+    """Gather windows side by side, then take the mode or the lower median of each."""
     plane, row = strides
     nz, ny, nx = shape
     fz, fy, fx = steps
@@ -183,14 +201,47 @@ def _rank_kernel(flat, strides, shape, out, steps, windows, runs, want_mode):  #
                             values = windows[k * wx + i]
                             for j in range(n):
                                 values[j] = flat[offset + i + j * fx]
-                    _sort(windows, count, n)
                     target = out[z, y, x : x + n]
                     if want_mode:
-                        _longest_runs(windows, runs, count, target)
+                        _take_mode(windows, scratch, count, target)
                     else:
+                        _sort(windows, count, n)
                         median = windows[(count - 1) // 2]
                         for j in range(n):
                             target[j] = median[j]
+
+
+@njit(nogil=True, cache=True)
+def _take_mode(windows, scratch, count, target):  # type: ignore[no-untyped-def]
+    """Take the mode of columns; only those that have two values are sorted.
+
+    Most windows of labels have one value, and sorting is what takes long.
+    """
+    runs, mixed, places, found = scratch
+    n = target.shape[0]
+    first = windows[0]
+    for j in range(n):
+        target[j] = first[j]
+        mixed[j] = False
+    for k in range(1, count):
+        values = windows[k]
+        for j in range(n):
+            mixed[j] |= values[j] != first[j]
+    m = 0
+    for j in range(n):
+        places[m] = j
+        m += mixed[j]
+    if m == 0:
+        return
+    if m < n:  # those with two values move to the front
+        for k in range(count):
+            values = windows[k]
+            for i in range(m):
+                values[i] = values[places[i]]
+    _sort(windows, count, m)
+    _longest_runs(windows, runs, count, found[:m])
+    for i in range(m):
+        target[places[i]] = found[i]
 
 
 @njit(nogil=True, cache=True)

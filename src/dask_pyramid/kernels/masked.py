@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid.device import namespace
-from dask_pyramid.geometry import Factor, Reach, Span, needed
+from dask_pyramid.geometry import Factor, Reach, Span, covered, needed
 from dask_pyramid.kernels import generic
 from dask_pyramid.kernels.generic import fold, half_even, is_integral, offsets
 
@@ -81,18 +81,10 @@ def own_windows(reduction: Reduction, spans: Sequence[Span]) -> tuple[slice, ...
     """Return where in a block the windows lie, without what is beyond them."""
     where = []
     for held, own in zip(
-        reduction.needed(spans), _windows(reduction.steps, spans), strict=True
+        reduction.needed(spans), covered(spans, reduction.steps), strict=True
     ):
         where.append(slice(own.start - held.start, own.stop - held.start))
     return tuple(where)
-
-
-def _windows(steps: Sequence[Factor], spans: Sequence[Span]) -> list[slice]:
-    """Return the voxels of the windows of samples, cut at the border."""
-    return [
-        needed(span.first, span.stop, step=step, reach=Reach(), size=span.size)
-        for span, step in zip(spans, steps, strict=True)
-    ]
 
 
 def any_of_window(valid: Any, steps: Sequence[Factor], spans: Sequence[Span]) -> Any:

@@ -13,6 +13,7 @@ from distributed import WorkerPlugin, get_worker
 
 from dask_pyramid import __version__
 from dask_pyramid.runner.tasks import Outcome, Station
+from dask_pyramid.sources.zarr_arrays import limit_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,8 @@ class JobPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed is not typed
                 f"workers must have dask-pyramid {self._version} as the client has, "
                 f"got {__version__} on {worker.address}"
             )
+        if worker.nanny:  # so this process is the worker's alone
+            limit_threads(worker.state.nthreads)
         self.station = Station(self._packed)
 
 

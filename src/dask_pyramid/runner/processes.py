@@ -21,6 +21,7 @@ from dask_pyramid.runner.local import take
 from dask_pyramid.runner.tasks import Outcome, Station, pack_job
 from dask_pyramid.runner.transient import is_transient
 from dask_pyramid.sources.blocks import BlockReader
+from dask_pyramid.sources.zarr_arrays import limit_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,6 +151,7 @@ class Processes:
 def _begin(packed: bytes) -> None:
     """Prepare a worker process: it leaves Ctrl-C to its parent, and dies with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limit_threads(1)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _stations.append(Station(packed, place=os.getpid()))
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.image import Region
 
-__all__ = ["ZarrReader", "open_zarr_array"]
+__all__ = ["ZarrReader", "limit_threads", "open_zarr_array"]
 
 _ZARR_PIPELINE = "zarr.core.codec_pipeline.BatchedCodecPipeline"
 _ZARRS_PIPELINE = "zarrs.ZarrsCodecPipeline"
@@ -45,6 +45,7 @@ _ZARRS_PIPELINE = "zarrs.ZarrsCodecPipeline"
 _lock = threading.RLock()
 _arrays: ProcessCache[Any] = ProcessCache(64)
 _executors: ProcessCache[bool] = ProcessCache(1)
+_most_threads = default_workers()
 
 
 def open_zarr_array(
@@ -147,13 +148,30 @@ def _zarrs_can(store: Store, path: str) -> bool:
     return bool(array.dtype.isnative) and array.order == "C"
 
 
+def limit_threads(most: int) -> None:
+    """Let codecs of this process share so many threads; the first call counts.
+
+    By default they have one for each core, which is too much where there is a process
+    for each core. What `RAYON_NUM_THREADS` says in the environment stays.
+
+    Parameters
+    ----------
+    most : int
+        Units that run at a time in this process.
+    """
+    global _most_threads
+    _most_threads = min(_most_threads, most)
+    # Read by zarrs when it makes its threads: at its first call.
+    os.environ.setdefault("RAYON_NUM_THREADS", str(_most_threads))
+
+
 def _make_executor() -> bool:
     import zarr
     from zarr.storage import MemoryStore
 
     tune_malloc()  # before the threads that will allocate
-    # One for each core: codecs run in these, and each keeps memory of its own.
-    workers = zarr.config.get("threading.max_workers", None) or default_workers()
+    # Codecs run in these, and each keeps memory of its own.
+    workers = zarr.config.get("threading.max_workers", None) or _most_threads
     with zarr.config.set({"threading.max_workers": workers}):
         zarr.open_group(MemoryStore(), mode="w")  # any call that waits makes them
     return True

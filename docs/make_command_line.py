@@ -17,7 +17,8 @@ TITLE = "## All commands\n"
 
 def all_help() -> str:
     """Return the help of all commands as Markdown."""
-    parent = click.Context(main, info_name="dask-pyramid", terminal_width=80)
+    settings = {**main.context_settings, "terminal_width": 80}
+    parent = click.Context(main, info_name="dask-pyramid", **settings)
     parts = [_block("dask-pyramid", main.get_help(parent))]
     for name, command in sorted(main.commands.items()):
         context = click.Context(

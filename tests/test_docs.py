@@ -13,6 +13,7 @@ import tifffile
 import zarr
 
 import dask_pyramid as dp
+import formats
 from drawn import stored_levels, values
 from pages import PAGES, ROOT, Runner, blocks_of
 
@@ -23,6 +24,7 @@ NOT_RUN = {"docs/clusters.md": 1, "docs/gpus.md": 1, "docs/viewers.md": 1}
 NEEDS = {
     "docs/gpus.md": ["like_cupy"],
     "docs/growing.md": ["stores"],
+    "docs/inputs.md": ["files"],
     "docs/object-stores.md": ["s3"],
     "docs/viewers.md": ["stores"],
 }
@@ -62,6 +64,14 @@ def stores(folder):
     dp.write_pyramid("big.tif", "a.ome.zarr", chunks=16)
     dp.write_pyramid("a.tif", "big.ome.zarr")
     dp.write_pyramid("big.tif", "theirs.ome.zarr", scale_factors=[])
+
+
+@pytest.fixture
+def files(folder):
+    """Files of other formats."""
+    formats.hdf5(folder, name="volumes/raw").path.rename("cells.h5")
+    formats.bigdataviewer(folder).path.rename("embryo.xml")
+    formats.n5(folder, name="em.n5/em/s0")
 
 
 @pytest.fixture

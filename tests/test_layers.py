@@ -25,7 +25,9 @@ ORDER = """
     amended provenance graph
     sources.opened sources.arrays sources.resampled sources.blocks
     sources.zarr_arrays sources.graphs sources.ome_zarr
-    sources.tiff_metadata sources.tiff sources.planes sources sources.stored masks
+    sources.formats sources.files sources.tiff_metadata sources.tiff sources.planes
+    sources.hdf5_volumes sources.imaris sources.bigdataviewer sources.hdf5 sources.n5
+    sources.nifti sources.mrc sources sources.stored masks
     existing sources.identity compression plan forecasting planning labelled
     continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
@@ -106,7 +108,12 @@ ALLOWED = {
         "runner.team",
         "verify.engine",
     },
+    "h5py": {"sources.hdf5", "sources.hdf5_volumes"},
+    "hdf5plugin": {"sources.hdf5_volumes"},
+    "indexed_gzip": {"sources.nifti"},
     "matplotlib": {"canvas", "figure"},
+    "mrcfile": {"sources.mrc"},
+    "nibabel": {"sources.nifti"},
     "napari": {"viewing"},
     "numba": {
         "kernels.compiled",
@@ -126,6 +133,7 @@ ALLOWED = {
     },
     "pims": {"sources.planes"},
     "psutil": {"limits", "store.locks"},
+    "tensorstore": {"sources.n5"},
     "tifffile": {"sources.tiff"},
     "tqdm": {"progress"},
     "zarr": {

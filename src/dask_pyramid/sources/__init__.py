@@ -48,8 +48,10 @@ def open_image(
     ----------
     source : path, URL, array or Image
         A Zarr array or OME-Zarr image (path, s3, gs, az, http, https or file URL,
-        `zarr.Array`, `zarr.Group`); a TIFF file; a folder or glob pattern of planes;
-        a NumPy or dask array with 2 to 5 dimensions; or an `Image`.
+        `zarr.Array`, `zarr.Group`); a file or folder of any of `formats.FORMATS` (TIFF,
+        HDF5, Imaris, N5, NIfTI, MRC, ...), and an image in it as if it were a folder
+        (``"a.h5/raw"``); a folder or glob pattern of planes; a NumPy or dask array with
+        2 to 5 dimensions; or an `Image`.
     axes : str or iterable of str, optional
         Names of the input's dimensions out of t, c, z, y, x, in any order. By default
         what the source says, else the last of t, c, z, y, x.
@@ -83,6 +85,8 @@ def open_image(
         If there is nothing at the path.
     ValueError
         If the source cannot be read, is not one image, or an argument does not fit.
+    ImportError
+        If the format needs an extra that is not installed; the text names it.
     TypeError
         If `source` or its data type is of a kind that has no pyramid, or ids are not
         integers.
@@ -255,6 +259,7 @@ def _known_chunks(array: Any) -> Any:
 def _open_location(
     source: str, axes: tuple[str, ...] | None, options: StoreOptions
 ) -> Opened:
+    from dask_pyramid.sources.formats import find_format, open_file, split_part
     from dask_pyramid.sources.ome_zarr import is_zarr, open_zarr
     from dask_pyramid.sources.planes import is_pattern, open_folder, open_pattern
 
@@ -264,20 +269,13 @@ def _open_location(
         return open_pattern(source, axes)
     path = Path(source)
     if path.is_dir():
-        named = path.suffix == ".zarr"
-        return (open_zarr if named or is_zarr(source) else open_folder)(source, axes)
-    if not path.exists():
+        if path.suffix == ".zarr" or is_zarr(source):
+            return open_zarr(source, axes)
+        return (open_file if find_format(source) else open_folder)(source, axes)
+    file, part = split_part(source)
+    if not os.path.exists(file):
         raise FileNotFoundError(
             f"source must exist, got {source!r}; check the path (relative to "
             f"{str(Path.cwd())!r})"
         )
-    return _open_file(source, axes)
-
-
-def _open_file(source: str, axes: tuple[str, ...] | None) -> Opened:
-    from dask_pyramid.sources.planes import open_plane
-    from dask_pyramid.sources.tiff import is_tiff, open_tiff
-
-    if not Path(source).stat().st_size:
-        raise ValueError(f"source must not be empty, got {source!r} of 0 bytes")
-    return (open_tiff if is_tiff(source) else open_plane)(source, axes)
+    return open_file(file, axes, part=part)

@@ -31,6 +31,7 @@ __all__ = [
     "DECODE_ERRORS",
     "Opened",
     "ProcessCache",
+    "SourceError",
     "fingerprint",
     "native",
     "reason",
@@ -52,6 +53,10 @@ DECODE_ERRORS: tuple[type[Exception], ...] = (
 """What codecs raise on damaged data, as met in zarr, zarrs, numcodecs and tifffile."""
 
 T = TypeVar("T")
+
+
+class SourceError(ValueError):
+    """Why a source is refused; the text is complete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

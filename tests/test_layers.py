@@ -14,7 +14,7 @@ ROOT = Path(dask_pyramid.__file__).parent
 ORDER = """
     axes multiscales omero limits drawing tables device
     locations clouds store_options credentials store_errors clients object_store
-    nested_store stores
+    nested_store zip_store stores
     geometry factors options filters nodata sampling methods
     layout schedule passes superblocks
     crew offers rolling tiles holdings
@@ -32,7 +32,7 @@ ORDER = """
     continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
     store.apart store.targets store.ledger
-    store.publication store.labels store coverage chains units
+    store.publication store.labels store.packing store coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
     progress wording plan_report report info rendering canvas pictures figure
@@ -44,7 +44,7 @@ ORDER = """
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
     room sameness session accounts intents growing datatrees pyramid regions orders
-    labelling write shares extend appending clusters stopping
+    labelling packages write shares extend appending clusters stopping
     cli.parameters cli.opening cli.telling cli.running cli.comparing cli.labelling
     cli.resampling cli.viewing cli.drawing cli cli.__main__
 """.split()
@@ -158,6 +158,7 @@ ALLOWED = {
         "store.targets",
         "stores",
         "verify.tree",
+        "zip_store",
     },
     "zarrs": {"sources.zarr_arrays"},
 }
@@ -232,6 +233,7 @@ AT_THE_TOP = {
     ("store_errors", "obstore"),
     ("nested_store", "zarr"),
     ("object_store", "zarr"),
+    ("zip_store", "zarr"),
 }
 
 

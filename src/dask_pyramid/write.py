@@ -11,8 +11,10 @@ from dask_pyramid import runner, session
 from dask_pyramid.labelling import write_dressed
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.orders import make_order
-from dask_pyramid.pyramid import Pyramid, stored_pyramid
+from dask_pyramid.packages import write_package
+from dask_pyramid.pyramid import Pyramid, open_pyramid, stored_pyramid
 from dask_pyramid.regions import check_selection, rewrite
+from dask_pyramid.store.packing import package_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +68,9 @@ def write_pyramid(
         image, or ``open_image(ids, labels=True)``; values are not looked at.
     target : path, URL or zarr store
         Where to: a folder, an ``s3://``, ``gs://`` or ``az://`` URL, or a zarr store;
-        must not lie in or around the source.
+        must not lie in or around the source. A path that ends with ``.ozx`` is a zipped
+        OME-Zarr file: a folder beside it, packed at the end, so it needs twice the
+        room.
     labels : image, or dict of these by name, optional
         Label images or masks of the image, what `open_image` takes; written into its
         `labels` group when it is complete, each as `write_labels` does by default.
@@ -178,6 +182,12 @@ def write_pyramid(
     """
     tune_malloc()
     selects = check_selection(region, units, mode=mode, labels=labels)
+    package = package_of(target, mode)
+    if selects and package is not None:
+        raise ValueError(
+            f"region and units must go to a folder or a store, got {target!r}; a zip "
+            "file is written once"
+        )
     with runner.connect(
         client,
         workers=workers,
@@ -187,7 +197,7 @@ def write_pyramid(
     ) as team:
         order = make_order(
             image,
-            target,
+            target if package is None else package.folder,
             reading={
                 "axes": axes,
                 "scale": scale,
@@ -215,6 +225,9 @@ def write_pyramid(
         execution = session.Execution(
             progress=progress, break_lock=break_lock, retries=retries
         )
+        if package is not None:
+            write_package(package, order, execution)
+            return open_pyramid(package.location)
         if selects:
             rewrite(order, execution, region=region, units=units)
         else:

@@ -12,7 +12,7 @@ ROOT = Path(dask_pyramid.__file__).parent
 
 # A module imports only modules that stand before it.
 ORDER = """
-    axes multiscales omero limits drawing tables device
+    configuration axes multiscales omero limits drawing tables device
     locations clouds store_options credentials store_errors clients object_store
     nested_store zip_store stores
     geometry factors options filters nodata sampling methods
@@ -45,8 +45,9 @@ ORDER = """
     spacing resampling downsampling charts comparison probes contenders comparing
     room sameness session accounts intents growing datatrees pyramid regions orders
     labelling packages write shares extend appending clusters stopping
-    cli.parameters cli.opening cli.telling cli.running cli.comparing cli.labelling
-    cli.resampling cli.viewing cli.drawing cli cli.__main__
+    cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.telling
+    cli.running cli.comparing cli.growing cli.labelling cli.resampling
+    cli.viewing cli.drawing cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -63,6 +64,7 @@ VERSIONED = (
     "attributes",
     "cli",
     "cli.comparing",
+    "cli.growing",
     "cli.drawing",
     "cli.opening",
     "cli.resampling",
@@ -82,17 +84,22 @@ ALLOWED = {
     "bioio_base": {"sources.bioio"},
     "click": {
         "cli",
+        "cli.commands",
         "cli.comparing",
+        "cli.completing",
+        "cli.growing",
         "cli.drawing",
         "cli.resampling",
         "cli.labelling",
         "cli.parameters",
         "cli.running",
         "cli.telling",
+        "cli.verbosity",
         "cli.viewing",
     },
     "cloudpickle": {"runner.tasks"},
     "dask": {
+        "configuration",
         "graph",
         "pictures",
         "runner.cluster",
@@ -137,8 +144,10 @@ ALLOWED = {
     "psutil": {"limits", "store.locks"},
     "tensorstore": {"sources.n5"},
     "tifffile": {"sources.tiff"},
+    "IPython": {"progress"},
     "tqdm": {"progress"},
     "xarray": {"datatrees"},
+    "yaml": {"configuration"},
     "zarr": {
         "compression",
         "existing",
@@ -164,6 +173,7 @@ ALLOWED = {
 }
 WITHOUT_NUMPY = {
     "axes",
+    "configuration",
     "cost",
     "crew",
     "drawing",
@@ -219,13 +229,17 @@ AT_THE_TOP = {
     ("kernels.compiled_masked", "numba"),
     ("kernels.compiled_windows", "numba"),
     ("cli", "click"),
+    ("cli.commands", "click"),
     ("cli.comparing", "click"),
+    ("cli.completing", "click"),
+    ("cli.growing", "click"),
     ("cli.drawing", "click"),
     ("cli.resampling", "click"),
     ("cli.labelling", "click"),
     ("cli.parameters", "click"),
     ("cli.running", "click"),
     ("cli.telling", "click"),
+    ("cli.verbosity", "click"),
     ("cli.viewing", "click"),
     ("runner.plugin", "distributed"),
     ("clients", "obstore"),

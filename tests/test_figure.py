@@ -37,7 +37,7 @@ def test_all_levels_of_real_nuclei_have_the_same_size_and_tell_their_voxels():
     figure = plot_pyramid(pyramid)
     limits = {(panel.get_xlim(), panel.get_ylim()) for panel in figure.axes}
     assert len(limits) == 1
-    assert [panel.get_title().splitlines()[0] for panel in figure.axes] == [
+    assert [panel.get_title("left").splitlines()[0] for panel in figure.axes] == [
         "level 0: 0.29 \u00d7 0.26 \u00d7 0.26 \u00b5m",
         "level 1: 0.58 \u00d7 0.52 \u00d7 0.52 \u00b5m",
         "level 2: 1.16 \u00d7 1.04 \u00d7 1.04 \u00b5m",
@@ -74,6 +74,33 @@ def test_both_views_make_two_rows():
     assert len(figure.axes) == 4
     np.testing.assert_allclose(grey(figure.axes[0]), array[2] / 255)
     np.testing.assert_allclose(grey(figure.axes[2]), array.max(axis=0) / 255)
+
+
+def test_orthogonal_projections_stand_beside_each_other():
+    array = RNG.integers(0, 255, (6, 16, 12), dtype="uint8")
+    pyramid = build(array, scale=(2000, 1, 1), unit=("nm", "um", "um"))
+    figure = plot_pyramid(pyramid, view="ortho", levels=[0, 1], window=(0, 255))
+    above, _, beside, _, below, _ = figure.axes
+    np.testing.assert_allclose(grey(above), array.max(axis=0) / 255)
+    np.testing.assert_allclose(grey(beside), array.max(axis=2).T / 255)
+    np.testing.assert_allclose(grey(below), array.max(axis=1) / 255)
+    # 6 x 2000 nm are as long as 12 x 1 um.
+    assert np.ptp(beside.get_xlim()) == pytest.approx(12)
+    assert above.get_title("left").startswith("level 0: 2 \u00d7 1 \u00d7 1 \u00b5m")
+    places = [panel.get_position() for panel in (above, beside, below)]
+    assert places[0].y0 == pytest.approx(places[1].y0)
+    assert places[0].width == pytest.approx(places[2].width)
+    assert places[1].width == pytest.approx(places[0].width)
+
+
+def test_levels_that_take_long_to_read_are_not_drawn_unless_asked_for(monkeypatch):
+    pyramid = build(np.zeros((8, 32, 32), "uint8"))
+    monkeypatch.setattr("dask_pyramid.pictures._CHEAP", 16 * 16)
+    titles = [p.get_title("left")[:7] for p in plot_pyramid(pyramid).axes]
+    assert titles == ["level 1", "level 2"]
+    [panel] = plot_pyramid(pyramid, view="max").axes
+    assert panel.get_title("left")[:7] == "level 2"
+    assert len(plot_pyramid(pyramid, levels=[0, 1, 2]).axes) == 3
 
 
 def test_grey_levels_come_from_the_stored_window(tmp_path):
@@ -133,7 +160,7 @@ def test_jupyter_gets_a_png():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"view": "side"}, "view must be one of plane, max, both, got 'side'"),
+        ({"view": "side"}, "view must be one of plane, max, both, ortho, got 'side'"),
         ({"levels": [3]}, "levels must be some of 0 to 1"),
         ({"levels": []}, "levels must be some of"),
         ({"at": {"z": 4}}, "at must be below 4, got 4 for axis 'z'"),

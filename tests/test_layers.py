@@ -12,9 +12,9 @@ ROOT = Path(dask_pyramid.__file__).parent
 
 # A module imports only modules that stand before it.
 ORDER = """
-    axes multiscales omero limits drawing tables device
+    configuration axes multiscales omero limits drawing tables device
     locations clouds store_options credentials store_errors clients object_store
-    nested_store stores
+    nested_store zip_store stores
     geometry factors options filters nodata sampling methods
     layout schedule passes superblocks
     crew offers rolling tiles holdings
@@ -25,25 +25,29 @@ ORDER = """
     amended provenance graph
     sources.opened sources.arrays sources.resampled sources.blocks
     sources.zarr_arrays sources.graphs sources.ome_zarr
-    sources.tiff_metadata sources.tiff sources.planes sources sources.stored masks
+    sources.formats sources.files sources.tiff_metadata sources.tiff sources.planes
+    sources.hdf5_volumes sources.imaris sources.bigdataviewer sources.hdf5 sources.n5
+    sources.nifti sources.mrc sources.bioio sources.xarrays sources sources.stored masks
     existing sources.identity compression plan forecasting planning labelled
     continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
     store.apart store.targets store.ledger
-    store.publication store.labels store coverage chains units
+    store.publication store.labels store.packing store coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
-    progress wording plan_report report info canvas figure
+    progress wording plan_report report info rendering canvas pictures figure
+    serving scene layers viewing
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
     verify.recipes verify.doubt verify.content verify.engine verify.geometry
     verify.arrays verify.omero verify.labels verify.leftovers verify.objects
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
-    room sameness session accounts intents growing pyramid regions orders labelling
-    write shares extend appending clusters stopping
-    cli.parameters cli.opening cli.telling cli.running cli.comparing cli.labelling
-    cli.resampling cli cli.__main__
+    room sameness session accounts intents growing datatrees pyramid regions orders
+    labelling packages write shares extend appending clusters stopping
+    cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.telling
+    cli.running cli.comparing cli.growing cli.labelling cli.resampling
+    cli.viewing cli.drawing cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -60,9 +64,12 @@ VERSIONED = (
     "attributes",
     "cli",
     "cli.comparing",
+    "cli.growing",
+    "cli.drawing",
     "cli.opening",
     "cli.resampling",
     "cli.labelling",
+    "cli.viewing",
     "intents",
     "jobs",
     "pyramid",
@@ -73,18 +80,28 @@ VERSIONED = (
 # modules of plain integers.
 ALLOWED = {
     "cupy": {"device"},
+    "bioio": {"sources.bioio"},
+    "bioio_base": {"sources.bioio"},
     "click": {
         "cli",
+        "cli.commands",
         "cli.comparing",
+        "cli.completing",
+        "cli.growing",
+        "cli.drawing",
         "cli.resampling",
         "cli.labelling",
         "cli.parameters",
         "cli.running",
         "cli.telling",
+        "cli.verbosity",
+        "cli.viewing",
     },
     "cloudpickle": {"runner.tasks"},
     "dask": {
+        "configuration",
         "graph",
+        "pictures",
         "runner.cluster",
         "runner.team",
         "sources.arrays",
@@ -100,7 +117,13 @@ ALLOWED = {
         "runner.team",
         "verify.engine",
     },
+    "h5py": {"sources.hdf5", "sources.hdf5_volumes"},
+    "hdf5plugin": {"sources.hdf5_volumes"},
+    "indexed_gzip": {"sources.nifti"},
     "matplotlib": {"canvas", "figure"},
+    "mrcfile": {"sources.mrc"},
+    "nibabel": {"sources.nifti"},
+    "napari": {"viewing"},
     "numba": {
         "kernels.compiled",
         "kernels.compiled_interpolation",
@@ -119,14 +142,19 @@ ALLOWED = {
     },
     "pims": {"sources.planes"},
     "psutil": {"limits", "store.locks"},
+    "tensorstore": {"sources.n5"},
     "tifffile": {"sources.tiff"},
+    "IPython": {"progress"},
     "tqdm": {"progress"},
+    "xarray": {"datatrees"},
+    "yaml": {"configuration"},
     "zarr": {
         "compression",
         "existing",
         "info",
         "nested_store",
         "object_store",
+        "serving",
         "sources.graphs",
         "sources.ome_zarr",
         "sources.stored",
@@ -139,17 +167,20 @@ ALLOWED = {
         "store.targets",
         "stores",
         "verify.tree",
+        "zip_store",
     },
     "zarrs": {"sources.zarr_arrays"},
 }
 WITHOUT_NUMPY = {
     "axes",
+    "configuration",
     "cost",
     "crew",
     "drawing",
     "factors",
     "geometry",
     "holdings",
+    "layers",
     "layout",
     "levels",
     "limits",
@@ -167,7 +198,9 @@ WITHOUT_NUMPY = {
     "offload",
     "options",
     "passes",
+    "scene",
     "schedule",
+    "serving",
     "strategy",
     "superblocks",
     "tables",
@@ -186,6 +219,7 @@ WITHOUT_NUMPY = {
     "verify.rules",
     "verify.text",
     "verify.tree",
+    "viewing",
     "windows",
 }
 # Loaded only when they are needed: these modules are loaded by name by nobody else.
@@ -195,18 +229,25 @@ AT_THE_TOP = {
     ("kernels.compiled_masked", "numba"),
     ("kernels.compiled_windows", "numba"),
     ("cli", "click"),
+    ("cli.commands", "click"),
     ("cli.comparing", "click"),
+    ("cli.completing", "click"),
+    ("cli.growing", "click"),
+    ("cli.drawing", "click"),
     ("cli.resampling", "click"),
     ("cli.labelling", "click"),
     ("cli.parameters", "click"),
     ("cli.running", "click"),
     ("cli.telling", "click"),
+    ("cli.verbosity", "click"),
+    ("cli.viewing", "click"),
     ("runner.plugin", "distributed"),
     ("clients", "obstore"),
     ("object_store", "obstore"),
     ("store_errors", "obstore"),
     ("nested_store", "zarr"),
     ("object_store", "zarr"),
+    ("zip_store", "zarr"),
 }
 
 

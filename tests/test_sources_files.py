@@ -216,7 +216,10 @@ def test_a_truncated_tiff_is_refused_by_name(tmp_path, caplog, length, options, 
 
 
 def test_a_file_that_is_no_image_is_refused(tmp_path):
-    for name, text in (("a.tif", "readable TIFF"), ("a.txt", "another image file")):
+    for name, text in (
+        ("a.tif", "readable TIFF"),
+        ("a.txt", "format that can be read"),
+    ):
         (tmp_path / name).write_text("no image at all")
         with pytest.raises(ValueError, match=text):
             open_image(tmp_path / name)

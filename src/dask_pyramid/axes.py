@@ -12,6 +12,8 @@ from fractions import Fraction
 from typing import Any, TypeVar
 
 __all__ = [
+    "METRES",
+    "SI_PREFIXES",
     "SPACE_UNITS",
     "SPATIAL",
     "STORAGE_ORDER",
@@ -47,7 +49,7 @@ TIME_UNITS = frozenset(
     "nanosecond petasecond picosecond second terasecond yoctosecond yottasecond "
     "zeptosecond zettasecond".split()
 )
-_PREFIXES = dict(
+SI_PREFIXES = dict(
     zip(
         "yocto zepto atto femto pico nano micro milli".split(),
         (10.0**-e for e in (24, 21, 18, 15, 12, 9, 6, 3)),
@@ -67,7 +69,7 @@ _PREFIXES = dict(
     "zetta": 1e21,
     "yotta": 1e24,
 }
-_METRES = {f"{prefix}meter": size for prefix, size in _PREFIXES.items()} | {
+METRES = {f"{prefix}meter": size for prefix, size in SI_PREFIXES.items()} | {
     "angstrom": 1e-10,
     "inch": 0.0254,
     "foot": 0.3048,
@@ -239,7 +241,7 @@ def comparable(
     [3e-07, 1e-07, 1e-07]
     """
     metres = [
-        s * _METRES[u] if a in SPATIAL and u is not None else None
+        s * METRES[u] if a in SPATIAL and u is not None else None
         for s, u, a in zip(scale, unit, axes, strict=True)
     ]
     known = [m for m in metres if m is not None]
@@ -264,7 +266,7 @@ def decimals(
     if one_unit(unit, axes):
         return numbers
     metres = {
-        i: s * Fraction(str(_METRES[u]))
+        i: s * Fraction(str(METRES[u]))
         for i, (s, u, a) in enumerate(zip(numbers, unit, axes, strict=True))
         if a in SPATIAL and u is not None
     }

@@ -15,6 +15,7 @@ from dask_pyramid.labelled import dress_all
 from dask_pyramid.locations import is_url
 from dask_pyramid.masks import open_mask
 from dask_pyramid.planning import plan_pyramid
+from dask_pyramid.rendering import REFUSED
 from dask_pyramid.room import warn_of_room
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.graphs import graph_places
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from dask_pyramid.plan import PyramidPlan
 
 __all__ = ["image_places", "make_order", "order_of", "reached"]
-
-# "data types are restricted": what Neuroglancer 2.41 and viewers built on it refuse.
-_REFUSED = ("bool", "int64", "float16", "float64")
 
 
 def make_order(
@@ -122,7 +120,7 @@ def order_of(
     """
     if place.local and place.state == "empty":
         warn_of_room(plan, place.location, stacklevel=4)
-    if plan.dtype in _REFUSED:
+    if plan.dtype in REFUSED:
         warnings.warn(
             f"many viewers refuse {plan.dtype} (Neuroglancer among them); "
             "convert the image if it shall be looked at",

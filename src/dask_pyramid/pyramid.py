@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
     from matplotlib.figure import Figure
+    from xarray import DataTree
 
     from dask_pyramid.factors import ScaleFactors
     from dask_pyramid.geometry import Factor
@@ -148,8 +149,27 @@ class Pyramid:
             factors.append(dict(zip(self.axes, map(round, ratios), strict=True)))
         return factors
 
+    def to_datatree(self) -> DataTree:
+        """Return the pyramid as an xarray `DataTree`; nothing is read.
+
+        Returns
+        -------
+        xarray.DataTree
+            ``scale0/image``, ``scale1/image`` and so on: dask arrays, with coordinates
+            of the centres of voxels along each axis, their unit as ``units``, and names
+            of channels. `open_pyramid` and `open_image` take it back.
+
+        Raises
+        ------
+        ImportError
+            If xarray is not installed (extra ``dask-pyramid[xarray]``).
+        """
+        from dask_pyramid.datatrees import to_tree
+
+        return to_tree(self)
+
     def plot(self, **options: Any) -> Figure:
-        """Draw the levels side by side with scale bars.
+        """Draw the levels side by side, with voxel sizes and a scale bar.
 
         Parameters
         ----------
@@ -164,6 +184,42 @@ class Pyramid:
         from dask_pyramid.figure import plot_pyramid
 
         return plot_pyramid(self, **options)
+
+    def view(
+        self, *, viewer: str = "neuroglancer", port: int = 0, browser: bool = True
+    ) -> Any:
+        """Show the pyramid and its labels in a viewer.
+
+        Parameters
+        ----------
+        viewer : {"neuroglancer", "napari"}
+            Neuroglancer runs in a browser and reads the store, of OME-Zarr 0.4 or 0.5,
+            through a server in this process, which listens on this machine alone.
+            napari opens a window.
+        port : int
+            Port of the server; 0 takes one that is free.
+        browser : bool
+            Whether to open a browser, where there is one with windows.
+
+        Returns
+        -------
+        View or napari.Viewer
+            A `View` serves until it is closed or the process ends; its `url` is what to
+            open. Needs the extra ``dask-pyramid[neuroglancer]`` or
+            ``dask-pyramid[napari]``.
+
+        Raises
+        ------
+        ImportError
+            If the viewer is not installed.
+        OSError
+            If the port is taken.
+        ValueError
+            If the viewer cannot show the pyramid.
+        """
+        from dask_pyramid.viewing import view_pyramid
+
+        return view_pyramid(self, viewer=viewer, port=port, browser=browser)
 
     def __str__(self) -> str:
         from dask_pyramid.report import pyramid_text
@@ -249,8 +305,9 @@ def open_pyramid(
 
     Parameters
     ----------
-    location : path, URL, zarr store or zarr.Group
-        An OME-Zarr image of version 0.4, 0.5 or 0.6, by whatever tool.
+    location : path, URL, zarr store, zarr.Group or xarray.DataTree
+        An OME-Zarr image of version 0.4, 0.5 or 0.6, by whatever tool; or a tree of
+        levels, such as `Pyramid.to_datatree` makes.
     storage_options : dict or StoreOptions, optional
         How to open a URL; as for `open_image`.
 

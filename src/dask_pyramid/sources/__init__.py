@@ -18,7 +18,7 @@ from dask_pyramid.axes import (
     storage_permutation,
 )
 from dask_pyramid.image import Image, Reader
-from dask_pyramid.locations import is_url, local_path, public_url
+from dask_pyramid.locations import is_url, is_zipped, local_path, public_url
 from dask_pyramid.sources.arrays import ArrayReader, TransposedReader
 from dask_pyramid.sources.opened import Opened
 from dask_pyramid.store_options import StoreOptions, parse_options
@@ -26,7 +26,7 @@ from dask_pyramid.store_options import StoreOptions, parse_options
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["open_image"]
+__all__ = ["is_tree", "open_image"]
 
 ByAxis = Mapping[str, float] | Sequence[float]
 
@@ -48,8 +48,11 @@ def open_image(
     ----------
     source : path, URL, array or Image
         A Zarr array or OME-Zarr image (path, s3, gs, az, http, https or file URL,
-        `zarr.Array`, `zarr.Group`); a TIFF file; a folder or glob pattern of planes;
-        a NumPy or dask array with 2 to 5 dimensions; or an `Image`.
+        `zarr.Array`, `zarr.Group`); a file or folder of any of `formats.FORMATS` (TIFF,
+        HDF5, Imaris, N5, NIfTI, MRC, ...), and an image in it as if it were a folder
+        (``"a.h5/raw"``); a folder or glob pattern of planes; a NumPy or dask array with
+        2 to 5 dimensions; an xarray `DataArray` with evenly spaced coordinates, or a
+        `DataTree`, of which level 0; or an `Image`.
     axes : str or iterable of str, optional
         Names of the input's dimensions out of t, c, z, y, x, in any order. By default
         what the source says, else the last of t, c, z, y, x.
@@ -83,6 +86,8 @@ def open_image(
         If there is nothing at the path.
     ValueError
         If the source cannot be read, is not one image, or an argument does not fit.
+    ImportError
+        If the format needs an extra that is not installed; the text names it.
     TypeError
         If `source` or its data type is of a kind that has no pyramid, or ids are not
         integers.
@@ -210,6 +215,12 @@ def _open(
         return Opened(pixels=ArrayReader(source))
     # A value of these kinds can only come from a module that is already imported.
     zarr, dask_array = sys.modules.get("zarr"), sys.modules.get("dask.array")
+    xarray = sys.modules.get("xarray")
+    if xarray is not None and isinstance(source, xarray.DataArray | xarray.DataTree):
+        from dask_pyramid.sources.xarrays import levels_of_tree, open_data_array
+
+        array = levels_of_tree(source)[0] if is_tree(source) else source
+        return open_data_array(array, axes)
     if dask_array is not None and isinstance(source, dask_array.Array):
         return Opened(pixels=_known_chunks(source))
     if zarr is not None and isinstance(source, zarr.Array):
@@ -221,10 +232,16 @@ def _open(
 
         return open_group_node(source, axes)
     raise TypeError(
-        "source must be a path, a URL, a NumPy, dask or zarr array, a zarr group or an "
-        f"Image, got {type(source).__name__}; wrap other arrays by "
+        "source must be a path, a URL, a NumPy, dask, xarray or zarr array, a zarr "
+        f"group or an Image, got {type(source).__name__}; wrap other arrays by "
         "dask.array.from_array"
     )
+
+
+def is_tree(source: Any) -> bool:
+    """Whether something is an xarray `DataTree`."""
+    xarray = sys.modules.get("xarray")
+    return xarray is not None and isinstance(source, xarray.DataTree)
 
 
 def _reopened(image: Image) -> Opened:
@@ -255,6 +272,7 @@ def _known_chunks(array: Any) -> Any:
 def _open_location(
     source: str, axes: tuple[str, ...] | None, options: StoreOptions
 ) -> Opened:
+    from dask_pyramid.sources.formats import find_format, open_file, split_part
     from dask_pyramid.sources.ome_zarr import is_zarr, open_zarr
     from dask_pyramid.sources.planes import is_pattern, open_folder, open_pattern
 
@@ -264,20 +282,15 @@ def _open_location(
         return open_pattern(source, axes)
     path = Path(source)
     if path.is_dir():
-        named = path.suffix == ".zarr"
-        return (open_zarr if named or is_zarr(source) else open_folder)(source, axes)
-    if not path.exists():
+        if path.suffix == ".zarr" or is_zarr(source):
+            return open_zarr(source, axes)
+        return (open_file if find_format(source) else open_folder)(source, axes)
+    if is_zipped(source) and path.is_file():
+        return open_zarr(source, axes)
+    file, part = split_part(source)
+    if not os.path.exists(file):
         raise FileNotFoundError(
             f"source must exist, got {source!r}; check the path (relative to "
             f"{str(Path.cwd())!r})"
         )
-    return _open_file(source, axes)
-
-
-def _open_file(source: str, axes: tuple[str, ...] | None) -> Opened:
-    from dask_pyramid.sources.planes import open_plane
-    from dask_pyramid.sources.tiff import is_tiff, open_tiff
-
-    if not Path(source).stat().st_size:
-        raise ValueError(f"source must not be empty, got {source!r} of 0 bytes")
-    return (open_tiff if is_tiff(source) else open_plane)(source, axes)
+    return open_file(file, axes, part=part)

@@ -99,10 +99,10 @@ def _files_stamp(places: tuple[str, ...]) -> str:
 
 
 def _status(place: str) -> object:
-    """Return what changes when a file, or the metadata of a Zarr array, is replaced."""
+    """Return what changes when a file, or the metadata of an array, is replaced."""
     if os.path.isfile(place):
         return fingerprint(Path(place))
-    for name in ("zarr.json", ".zarray"):
+    for name in ("zarr.json", ".zarray", "attributes.json"):
         file = Path(place, name)
         if file.is_file():
             return fingerprint(file)

@@ -31,10 +31,12 @@ __all__ = [
     "DECODE_ERRORS",
     "Opened",
     "ProcessCache",
+    "SourceError",
     "fingerprint",
     "native",
     "reason",
     "region_text",
+    "single",
     "unreadable",
 ]
 
@@ -52,6 +54,10 @@ DECODE_ERRORS: tuple[type[Exception], ...] = (
 """What codecs raise on damaged data, as met in zarr, zarrs, numcodecs and tifffile."""
 
 T = TypeVar("T")
+
+
+class SourceError(ValueError):
+    """Why a source is refused; the text is complete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +145,17 @@ def native(dtype: Any) -> np.dtype[Any]:
     """
     found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     return found
+
+
+def single(value: float) -> float:
+    """Return a float of 32 bits as the decimal that was written into it.
+
+    Examples
+    --------
+    >>> single(np.float32(0.1))
+    0.1
+    """
+    return float(f"{value:.7g}")
 
 
 def reason(error: BaseException) -> str:

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dask_pyramid.sources.formats import find_format, open_file
 from dask_pyramid.sources.opened import (
     DECODE_ERRORS,
     Opened,
+    SourceError,
     fingerprint,
     native,
     region_text,
 )
-from dask_pyramid.sources.tiff import is_tiff, open_series, open_tiff
+from dask_pyramid.sources.tiff import open_series
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +101,8 @@ def _open_planes(
             f"give a pattern, such as {os.path.join(folder, '*' + suffixes[0])!r}"
         )
     name = Path(folder).name or None
-    if is_tiff(files[0]):
+    kind = find_format(files[0])
+    if kind is not None and kind.name == "TIFF":
         return _open_tiff_planes(files, axes, name)
     pixels = _imread(files, pattern)
     names = {3: ("z", "y", "x"), 4: ("z", "y", "x", "c")}.get(pixels.ndim)
@@ -114,8 +117,8 @@ def _format(file: str) -> str:
 def _open_tiff_planes(
     files: list[str], axes: tuple[str, ...] | None, name: str | None
 ) -> Opened:
-    first = open_tiff(files[0], None if axes is None else axes[1:])
-    last = first if len(files) == 1 else open_tiff(files[-1], axes)
+    first = open_file(files[0], None if axes is None else axes[1:])
+    last = first if len(files) == 1 else open_file(files[-1], axes)
     _check_same(first.pixels, last.pixels, files)
     stacked = None
     if first.axes is not None:
@@ -130,13 +133,9 @@ def _open_tiff_planes(
     )
 
 
-class _MismatchError(ValueError):
-    """Planes that differ; the text is complete."""
-
-
 def _check_same(one: Any, other: Any, files: Sequence[str]) -> None:
     if (one.shape, one.dtype) != (other.shape, other.dtype):
-        raise _MismatchError(
+        raise SourceError(
             "planes must have one shape and data type, got "
             f"{one.shape} {one.dtype} in {files[0]!r} and "
             f"{other.shape} {other.dtype} in {files[-1]!r}"
@@ -247,10 +246,10 @@ def _imread(files: list[str], pattern: str) -> da.Array:
             ends = [imread(glob.escape(file)) for file in (files[0], files[-1])]
             _check_same(ends[0], ends[1], files)
             stack: da.Array = imread(pattern)
-    except _MismatchError:
+    except SourceError:
         raise
     except errors as error:
-        raise ValueError(
+        raise SourceError(
             f"planes must be images, got {files[0]!r}, which cannot be read: "
             f"{str(error).splitlines()[0]}"
         ) from error
@@ -259,14 +258,8 @@ def _imread(files: list[str], pattern: str) -> da.Array:
 
 def open_plane(path: str, axes: tuple[str, ...] | None) -> Opened:
     """Open one file that is not TIFF as one plane, grey or RGB."""
-    try:
-        pixels = _imread([path], glob.escape(path))
-    except ValueError as error:
-        raise ValueError(
-            "source must be a Zarr store, a TIFF or another image file, got "
-            f"{path!r}: {error}"
-        ) from error
+    pixels = _imread([path], glob.escape(path))
     if pixels.shape[0] == 1:
         pixels = pixels[0]
     names = {2: ("y", "x"), 3: ("y", "x", "c")}.get(pixels.ndim)
-    return Opened(pixels=pixels, axes=axes or names, name=Path(path).stem)
+    return Opened(pixels=pixels, axes=axes or names)

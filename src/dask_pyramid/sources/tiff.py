@@ -22,7 +22,7 @@ from dask_pyramid.sources.opened import (
     native,
     region_text,
 )
-from dask_pyramid.sources.tiff_metadata import UnnamedAxesError, describe, series_axes
+from dask_pyramid.sources.tiff_metadata import describe, series_axes
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -30,16 +30,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.image import Region
 
-__all__ = ["TiffReader", "is_tiff", "open_series", "open_tiff", "read_series"]
-
-_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
-
-
-def is_tiff(path: str) -> bool:
-    """Whether a file starts like a TIFF, or is named like one."""
-    with Path(path).open("rb") as file:
-        return file.read(4) in _MAGIC or path.lower().endswith(_SUFFIXES)
+__all__ = ["TiffReader", "open_series", "open_tiff", "read_series"]
 
 
 def open_tiff(path: str, axes: tuple[str, ...] | None) -> Opened:
@@ -61,28 +52,19 @@ def open_tiff(path: str, axes: tuple[str, ...] | None) -> Opened:
     """
     import tifffile
 
-    try:
-        with _Complaints(), tifffile.TiffFile(path) as tiff:
-            series = _first_series(tiff)
-            _check_codec(series.keyframe, path)
-            _check_extent(tiff, series, path)
-            names = series_axes(series.axes, path, given=axes is not None)
-            found = describe(tiff, names)
-            files = (path, *(str(Path(path).with_name(f)) for f in found.files))
-        reader = TiffReader(path, locations=files)
-    except UnnamedAxesError:
-        raise
-    except DECODE_ERRORS as error:
-        raise ValueError(
-            f"source must be a readable TIFF, got {path!r}: {error}; it is damaged or "
-            "incomplete, so fetch or export it again"
-        ) from error
+    with _Complaints(), tifffile.TiffFile(path) as tiff:
+        series = _first_series(tiff)
+        _check_codec(series.keyframe, path)
+        _check_extent(tiff, series, path)
+        names = series_axes(series.axes, path, given=axes is not None)
+        found = describe(tiff, names)
+        files = (path, *(str(Path(path).with_name(f)) for f in found.files))
     return Opened(
-        pixels=reader,
+        pixels=TiffReader(path, locations=files),
         axes=names,
         scale=found.scale,
         unit=found.unit,
-        name=found.name or _stem(path),
+        name=found.name,
         omero=found.omero,
     )
 
@@ -253,12 +235,3 @@ class TiffReader:
                 f"cannot read {region_text(region)} of {self._path}: {error}"
             ) from error
         return np.asarray(block).astype(self._dtype, copy=False)
-
-
-def _stem(path: str) -> str:
-    name = Path(path).name
-    for suffix in _SUFFIXES:
-        if name.lower().endswith(suffix):
-            name = name[: -len(suffix)]
-            break
-    return name.removesuffix(".ome")

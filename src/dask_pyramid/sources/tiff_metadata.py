@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from dask_pyramid.axes import SPATIAL, STORAGE_ORDER, normalise_unit
+from dask_pyramid.sources.opened import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tifffile import TiffFile
 
-__all__ = ["Described", "UnnamedAxesError", "describe", "series_axes"]
+__all__ = ["Described", "describe", "series_axes"]
 
 # TIFF 6.0, section 3, ResolutionUnit: 2 is the inch, 3 the centimetre.
 _MICROMETERS = {2: 25_400.0, 3: 10_000.0}
@@ -36,10 +37,6 @@ class Described:
     """Channel names and colours."""
     files: tuple[str, ...] = ()
     """Names of the files beside this one that hold pixels of the same image."""
-
-
-class UnnamedAxesError(ValueError):
-    """Axes that cannot be named; the text is complete."""
 
 
 def series_axes(letters: str, path: str, *, given: bool) -> tuple[str, ...] | None:
@@ -70,7 +67,7 @@ def series_axes(letters: str, path: str, *, given: bool) -> tuple[str, ...] | No
         return tuple(names)
     if given:
         return None
-    raise UnnamedAxesError(
+    raise SourceError(
         f"axes of {path!r} must be out of t, c, z, y, x, got {letters!r}; name them "
         f"with axes=, such as axes={STORAGE_ORDER[-min(len(letters), 5) :]!r}"
     )

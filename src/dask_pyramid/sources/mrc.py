@@ -1,0 +1,79 @@
+"""MRC and CCP4 maps, mapped into memory: plain bytes, read by region.
+
+Axes are named as the header orders them. The voxel size is in angstrom; the place comes
+from `origin`, or, where that is zero, from the start of the map in its unit cell.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_pyramid.sources.files import FileReader
+from dask_pyramid.sources.opened import Opened, SourceError, single
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["open_map", "open_mrc"]
+
+# MRC2014, words 1 to 3: the sizes of the file stand in the first 1024 bytes.
+_HEADER = 1024
+
+
+def open_mrc(path: str, axes: tuple[str, ...] | None) -> Opened:
+    """Open an MRC file.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or truncated, or packs voxels into less than a byte.
+    """
+    import mrcfile
+
+    with mrcfile.open(path, header_only=True) as file:
+        header = file.header
+        mode = int(header.mode)
+        voxel = {a: single(file.voxel_size[a]) for a in "xyz"}
+        start = {a: int(file.nstart[a]) for a in "xyz"}
+        origin = {a: single(header.origin[a]) for a in "xyz"}
+        order = [int(header[name]) for name in ("maps", "mapr", "mapc")]
+    if mode == 101:
+        raise SourceError(
+            f"source must have voxels of whole bytes, got mode 101 in {path!r}; unpack "
+            "it first, with newstack -mode 0 of IMOD"
+        )
+    reader = FileReader(open_map, path)
+    # Words 17 to 19: which of x, y, z are the columns, rows and sections.
+    known = sorted(order) == [1, 2, 3]
+    space = tuple("xyz"[i - 1] for i in order) if known else ("z", "y", "x")
+    ndim = len(reader.shape)
+    scale = {a: n for a, n in voxel.items() if 0 < n < math.inf}
+    return Opened(
+        pixels=reader,
+        axes=("t", *space) if ndim == 4 else space[3 - ndim :],
+        scale=scale,
+        translation=_place(scale, origin, start),
+        unit=dict.fromkeys(scale, "angstrom"),
+    )
+
+
+def open_map(path: str, part: str) -> np.ndarray[Any, Any]:
+    """Return the voxels of a file, mapped."""
+    import mrcfile
+
+    with mrcfile.mmap(path, mode="r") as file:
+        shape, dtype = file.data.shape, file.data.dtype
+        offset = _HEADER + int(file.header.nsymbt)
+    # mrcfile closes its own map together with the file.
+    return np.memmap(path, dtype, "r", offset=offset, shape=shape)
+
+
+def _place(
+    scale: Mapping[str, float], origin: Mapping[str, float], start: Mapping[str, int]
+) -> Mapping[str, float]:
+    if any(origin.values()):
+        return origin
+    return {axis: single(start[axis] * size) for axis, size in scale.items()}

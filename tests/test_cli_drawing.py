@@ -1,0 +1,53 @@
+"""The command `thumbnail`."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image as Picture
+
+from dask_pyramid import write_pyramid
+from dask_pyramid.cli import main
+from dask_pyramid.pictures import VIEWS
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    place = tmp_path_factory.mktemp("stored") / "a.ome.zarr"
+    array = np.random.default_rng(0).integers(0, 999, (8, 60, 40)).astype("uint16")
+    write_pyramid(array, place, labels=array > 500, scale_factors=[2], method="mean")
+    return place
+
+
+def test_choices_are_those_of_python():
+    view = next(p for p in main.commands["thumbnail"].params if p.name == "view")
+    assert tuple(view.type.choices) == tuple(VIEWS)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_picture_is_as_wide_as_asked_for(store, tmp_path, view):
+    out = tmp_path / "a.png"
+    options = ["--view", view, "--width", "4", "--at", "z=2", "--window", "10,900"]
+    done = CliRunner().invoke(main, ["thumbnail", str(store), str(out), *options])
+    assert done.exit_code == 0, done.output
+    with Picture.open(out) as picture:
+        assert abs(picture.width - 400) < 40
+        assert np.asarray(picture).std() > 20
+
+
+def test_label_images_are_drawn_from_their_own_place(store, tmp_path):
+    out = tmp_path / "a.png"
+    place = store / "labels" / "labels"
+    done = CliRunner().invoke(
+        main, ["thumbnail", str(place), str(out), "--levels", "1"]
+    )
+    assert done.exit_code == 0, done.output
+    assert out.exists()
+
+
+@pytest.mark.parametrize(
+    "option", [("--window", "9,1"), ("--levels", "a"), ("--at", "z"), ("--width", "0")]
+)
+def test_options_that_cannot_be_read_are_wrong_usage(store, tmp_path, option):
+    out = str(tmp_path / "a.png")
+    done = CliRunner().invoke(main, ["thumbnail", str(store), out, *option])
+    assert done.exit_code == 2

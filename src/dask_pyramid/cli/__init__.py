@@ -49,6 +49,7 @@ from dask_pyramid.cli.parameters import (
     storage_options,
     with_options,
 )
+from dask_pyramid.cli.plates import plate
 from dask_pyramid.cli.resampling import resample
 from dask_pyramid.cli.running import client_of
 from dask_pyramid.cli.telling import as_text, reported, stoppable
@@ -368,5 +369,6 @@ def verify(
 
 
 main.add_command(labels)
+main.add_command(plate)
 main.add_command(thumbnail)
 main.add_command(view)

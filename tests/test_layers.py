@@ -12,7 +12,7 @@ ROOT = Path(dask_pyramid.__file__).parent
 
 # A module imports only modules that stand before it.
 ORDER = """
-    axes multiscales omero limits drawing tables device
+    configuration axes multiscales omero limits drawing tables device
     locations clouds store_options credentials store_errors clients object_store
     nested_store zip_store stores
     geometry factors options filters nodata sampling methods
@@ -27,7 +27,7 @@ ORDER = """
     sources.zarr_arrays sources.graphs sources.ome_zarr
     sources.formats sources.files sources.tiff_metadata sources.tiff sources.planes
     sources.hdf5_volumes sources.imaris sources.bigdataviewer sources.hdf5 sources.n5
-    sources.nifti sources.mrc sources sources.stored masks
+    sources.nifti sources.mrc sources.bioio sources.xarrays sources sources.stored masks
     existing sources.identity compression plan forecasting planning labelled
     continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
@@ -45,10 +45,11 @@ ORDER = """
     verify.objects
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
-    room sameness session accounts intents growing pyramid regions orders labelling
-    packages series plates write shares extend appending clusters stopping
-    cli.parameters cli.opening cli.telling cli.running cli.comparing cli.labelling
-    cli.resampling cli.viewing cli.drawing cli.plates cli cli.__main__
+    room sameness session accounts intents growing datatrees pyramid regions orders
+    labelling packages series plates write shares extend appending clusters stopping
+    cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.telling
+    cli.running cli.comparing cli.growing cli.labelling cli.resampling
+    cli.viewing cli.drawing cli.plates cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -65,6 +66,7 @@ VERSIONED = (
     "attributes",
     "cli",
     "cli.comparing",
+    "cli.growing",
     "cli.drawing",
     "cli.opening",
     "cli.plates",
@@ -81,9 +83,14 @@ VERSIONED = (
 # modules of plain integers.
 ALLOWED = {
     "cupy": {"device"},
+    "bioio": {"sources.bioio"},
+    "bioio_base": {"sources.bioio"},
     "click": {
         "cli",
+        "cli.commands",
         "cli.comparing",
+        "cli.completing",
+        "cli.growing",
         "cli.drawing",
         "cli.plates",
         "cli.resampling",
@@ -91,10 +98,12 @@ ALLOWED = {
         "cli.parameters",
         "cli.running",
         "cli.telling",
+        "cli.verbosity",
         "cli.viewing",
     },
     "cloudpickle": {"runner.tasks"},
     "dask": {
+        "configuration",
         "graph",
         "pictures",
         "runner.cluster",
@@ -139,7 +148,10 @@ ALLOWED = {
     "psutil": {"limits", "store.locks"},
     "tensorstore": {"sources.n5"},
     "tifffile": {"sources.tiff"},
+    "IPython": {"progress"},
     "tqdm": {"progress"},
+    "xarray": {"datatrees"},
+    "yaml": {"configuration"},
     "zarr": {
         "compression",
         "existing",
@@ -166,6 +178,7 @@ ALLOWED = {
 }
 WITHOUT_NUMPY = {
     "axes",
+    "configuration",
     "cost",
     "crew",
     "drawing",
@@ -222,7 +235,10 @@ AT_THE_TOP = {
     ("kernels.compiled_masked", "numba"),
     ("kernels.compiled_windows", "numba"),
     ("cli", "click"),
+    ("cli.commands", "click"),
     ("cli.comparing", "click"),
+    ("cli.completing", "click"),
+    ("cli.growing", "click"),
     ("cli.drawing", "click"),
     ("cli.plates", "click"),
     ("cli.resampling", "click"),
@@ -230,6 +246,7 @@ AT_THE_TOP = {
     ("cli.parameters", "click"),
     ("cli.running", "click"),
     ("cli.telling", "click"),
+    ("cli.verbosity", "click"),
     ("cli.viewing", "click"),
     ("runner.plugin", "distributed"),
     ("clients", "obstore"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.configuration import configured
 from dask_pyramid.series import write_pyramids
 from dask_pyramid.store.contents import read_attributes, state_of
 from dask_pyramid.store.plates import Field, parse_field, put_plate, read_plate
@@ -25,7 +26,7 @@ def write_plate(
     *,
     name: str | None = None,
     mode: str = "w-",
-    version: str = "0.5",
+    version: str | None = None,
     storage_options: Mapping[str, Any] | StoreOptions | None = None,
     **options: Any,
 ) -> dict[str, Pyramid]:
@@ -44,8 +45,8 @@ def write_plate(
     mode : {"w-", "a"}
         ``"w-"`` refuses a target that exists. ``"a"`` goes on with what an interrupted
         call has left, keeps images that are complete, and adds fields to a plate.
-    version : {"0.5", "0.4", "0.6"}
-        Version of OME-Zarr.
+    version : {"0.5", "0.4", "0.6"}, optional
+        Version of OME-Zarr; by default what dask's configuration says, else 0.5.
     storage_options : dict or StoreOptions, optional
         As for `write_pyramid`.
     **options
@@ -78,7 +79,7 @@ def write_plate(
     >>> sorted(written)
     ['A/1/0', 'B/2/0']
     """
-    fields = _fields(images)
+    fields, version = _fields(images), str(configured("version", version))
     if mode not in ("w-", "a"):
         raise ValueError(
             f"mode must be 'w-' or 'a' for a plate, got {mode!r}; remove a plate "

@@ -115,7 +115,7 @@ def write_pyramids(
                 check_package(order, package)
             orders[os.fspath(target)] = order, package
         total = sum(order.job.plan.n_tasks for order, _ in orders.values())
-        with progress_callback(progress, total) as callback:
+        with progress_callback(progress, f"{len(orders)} images") as callback:
             joint = _Joint(callback, total)
             written = {}
             for target, (order, package) in orders.items():
@@ -158,7 +158,7 @@ class _Joint:
     def __init__(self, callback: runner.ProgressCallback | None, total: int) -> None:
         self._callback = callback
         self._before = runner.Progress(
-            done=0, total=total, bytes_written=0, seconds=0.0
+            done=0, total=total, voxels=0, bytes_written=0, seconds=0.0
         )
         self._now = self._before
         self._started = time.perf_counter()
@@ -170,6 +170,8 @@ class _Joint:
             replace(
                 before,
                 done=min(before.done + state.done, before.total),
+                resumed=before.resumed + state.resumed,
+                voxels=before.voxels + state.voxels,
                 bytes_written=before.bytes_written + state.bytes_written,
                 retried=before.retried + state.retried,
             )
@@ -177,11 +179,15 @@ class _Joint:
 
     def end(self, units: int) -> None:
         """Count an image of so many units as done, written now or before."""
-        done = self._before.done + units
-        self._tell(replace(self._now, done=done))
+        done, now = self._before.done + units, self._now
+        kept = units if now is self._before else 0
+        self._tell(replace(now, done=done, resumed=now.resumed + kept))
         self._before = self._now
 
     def _tell(self, state: runner.Progress) -> None:
-        self._now = replace(state, seconds=time.perf_counter() - self._started)
+        seconds = time.perf_counter() - self._started
+        made = state.done - state.resumed
+        left = seconds / made * (state.total - state.done) if made else None
+        self._now = replace(state, seconds=seconds, seconds_left=left)
         if self._callback is not None:
             self._callback(self._now)

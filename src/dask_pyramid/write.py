@@ -46,14 +46,14 @@ def write_pyramid(
     chunks: Any = None,
     shards: Any = None,
     compressors: Any = None,
-    version: str = "0.5",
+    version: str | None = None,
     memory_limit: int | str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     gpu_memory_limit: int | str | None = None,
     mode: str = "w-",
     client: Any = None,
     workers: int | None = None,
-    retries: int = 2,
+    retries: int | None = None,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | StoreOptions | None = None,
@@ -112,13 +112,14 @@ def write_pyramid(
     compressors : object
         As in zarr-python, or ``"blosc"`` (default: zstd, level 3, byte shuffle, with a
         checksum), ``"zstd"``, ``"lz4"``, ``"gzip"``, ``"none"``.
-    version : {"0.5", "0.4", "0.6"}
-        Version of OME-Zarr.
+    version : {"0.5", "0.4", "0.6"}, optional
+        Version of OME-Zarr, by default 0.5.
     memory_limit : int or str, optional
         Bytes that this process, or all processes that run units together, may use
         (``"2 GiB"``); by default half of what there is.
-    device : {"cpu", "gpu", "auto"}
-        Where levels are made; what is stored is the same. ``"gpu"`` needs CuPy and a
+    device : {"cpu", "gpu", "auto"}, optional
+        Where levels are made, by default the CPU; what is stored is the same. ``"gpu"``
+        needs CuPy and a
         GPU in every process that runs units. ``"auto"`` takes a GPU where that pays,
         and the log says which it took and why. A run that was begun on one may be ended
         on the other.
@@ -136,11 +137,13 @@ def write_pyramid(
         else what ``dask.config`` says of ``scheduler``, else threads.
     workers : int, optional
         Number of threads or processes without a client; by default the number of cores.
-    retries : int
-        How often a unit is tried again after an error that may pass.
+    retries : int, optional
+        How often a unit is tried again after an error that may pass; by default twice.
     progress : bool or callable, optional
-        Whether to show a bar; a callable gets a `Progress` after each unit. By default
-        a bar where standard error is a terminal.
+        True shows a bar in a terminal or notebook, and a line with the time of day now
+        and then in a log; False nothing. None is True, but silent in a log for the
+        first ten seconds. A callable gets a `Progress` at the start and after each
+        unit.
     break_lock : bool
         Whether to write although another process seems to; that of a process of this
         machine that is gone, or has not been renewed for five minutes, is no obstacle.

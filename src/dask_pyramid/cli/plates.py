@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import dask_pyramid as dp
+from dask_pyramid.cli.commands import Command
 from dask_pyramid.cli.parameters import (
     BREAK_LOCK,
     COMPRESSOR,
@@ -59,8 +60,13 @@ def _named(entries: tuple[str, ...], table: str | None) -> dict[str, str]:
     return images
 
 
-@click.command(epilog="Example: dask-pyramid plate p.ome.zarr A/1=a.tif B/12/0=b.tif "
-               "B/12/1=c.tif --unit um --scale 0.3,0.3")  # fmt: skip
+@click.command(
+    cls=Command,
+    epilog="""\b
+Examples:
+  dask-pyramid plate p.ome.zarr A/1=a.tif B/12/0=b.tif B/12/1=c.tif --unit um
+  dask-pyramid plate p.ome.zarr --table wells.csv""",
+)
 @click.argument("target", metavar="OUT")
 @click.argument("entries", metavar="[FIELD=IMAGE]...", nargs=-1)
 @click.option(

@@ -244,6 +244,15 @@ def test_a_damaged_chunk_is_named_with_its_region(tmp_path):
         reader.read((slice(0, 2), slice(0, 4), slice(0, 4)))
 
 
+def test_a_file_of_hdf5_is_free_after_a_read_and_may_change(tmp_path):
+    path = formats.hdf5(tmp_path).path
+    image = dp.open_image(path)
+    np.testing.assert_array_equal(pixels(image), VOLUME)
+    with h5py.File(path, "a") as file:
+        file["raw"][...] = VOLUME + np.uint16(1)
+    np.testing.assert_array_equal(pixels(dp.open_image(path)), VOLUME + np.uint16(1))
+
+
 def test_a_file_that_is_being_written_is_refused(tmp_path):
     path = formats.hdf5(tmp_path).path
     code = (

@@ -48,7 +48,7 @@ class StoredArray(Protocol):
         ...
 
 
-# What is given up is closed when its last reader lets go of it.
+# What is given up is closed when whoever reads it lets go of it.
 _open_arrays: ProcessCache[Any] = ProcessCache(64)
 
 
@@ -72,6 +72,8 @@ class FileReader:
         The file that changes when `path` does, if that is a folder.
     by_thread : bool
         Whether each thread opens the file for itself, because it cannot be shared.
+    kept : bool
+        Whether the file stays open; else it is opened for each read.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class FileReader:
         locations: Sequence[str] = (),
         stamped: str | None = None,
         by_thread: bool = False,
+        kept: bool = True,
     ) -> None:
         self._opener = opener
         self._path = os.path.realpath(path)
@@ -92,6 +95,7 @@ class FileReader:
         )
         self._stamp = fingerprint(Path(stamped or self._path))
         self._by_thread = by_thread
+        self._kept = kept
         array = self._open()
         self._shape = tuple(int(n) for n in array.shape)
         self._dtype = native(array.dtype)
@@ -153,6 +157,8 @@ class FileReader:
         return os.path.join(self._path, self._part) if self._part else self._path
 
     def _open(self) -> Any:
+        if not self._kept:
+            return self._opener(self._path, self._part)
         thread = threading.get_ident() if self._by_thread else None
         return _open_arrays.get(
             (*self._key(), thread), lambda: self._opener(self._path, self._part)

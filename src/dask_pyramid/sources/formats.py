@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.sources.opened import DECODE_ERRORS, SourceError, reason
+from dask_pyramid.sources.opened import SourceError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,14 +199,16 @@ def open_file(path: str, axes: tuple[str, ...] | None, *, part: str = "") -> Ope
         opened: Opened = _load(found.opener)(
             path, axes, **({"part": part} if part else {})
         )
-    except (SourceError, PermissionError):
+    except (SourceError, PermissionError, MemoryError):
         raise
     except ModuleNotFoundError as error:
         raise ImportError(
             f"{path!r} is {found.name}, which needs {error.name}: "
             f"pip install 'dask-pyramid[{found.extra}]'"
         ) from error
-    except DECODE_ERRORS as error:
+    except ImportError:
+        raise
+    except Exception as error:  # on damaged files libraries raise of all kinds
         raise ValueError(
             f"source must be a readable {found.name}, got {path!r}: {reason(error)}; "
             "it is damaged or incomplete, so fetch or export it again"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.image import Region
 
-__all__ = ["FileReader", "StoredArray", "only_array"]
+__all__ = ["FileReader", "MappedArray", "StoredArray", "only_array"]
 
 
 class StoredArray(Protocol):
@@ -46,6 +46,37 @@ class StoredArray(Protocol):
     def __getitem__(self, region: Region, /) -> Any:
         """Return the voxels of `region`."""
         ...
+
+
+class MappedArray:
+    """Plain voxels in a file, mapped into memory while they are read.
+
+    A map that stays would count what was read of it as memory of the process.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    dtype : numpy.dtype
+        Data type, of any byte order.
+    shape : tuple of int
+        Extent in voxels, in C order.
+    offset : int
+        Where the first voxel begins, in bytes.
+    """
+
+    def __init__(
+        self, path: str, dtype: Any, *, shape: tuple[int, ...], offset: int
+    ) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self._path, self._offset = path, offset
+
+    def __getitem__(self, region: Region) -> np.ndarray[Any, Any]:
+        """Return a copy of the voxels of `region`."""
+        mapped = np.memmap(
+            self._path, self.dtype, "r", offset=self._offset, shape=self.shape
+        )
+        return np.array(mapped[region], subok=False)
 
 
 # What is given up is closed when whoever reads it lets go of it.
@@ -140,10 +171,8 @@ class FileReader:
             If they cannot be read or decoded.
         """
         try:
-            block = self._open()[region]
-            # A piece of a mapped file is copied: it would be read when it is used.
-            copy = True if isinstance(block, np.memmap) else None
-            return np.array(block, self._dtype, copy=copy, order="C", subok=False)
+            block = np.asarray(self._open()[region])
+            return block.astype(self._dtype, order="C", copy=False)
         except DECODE_ERRORS as error:
             raise OSError(
                 f"cannot read {region_text(region)} of {self._where()}: {reason(error)}"

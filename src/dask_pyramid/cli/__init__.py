@@ -132,7 +132,8 @@ def write(
 ) -> None:
     """Write the image IN as a pyramid to OUT.
 
-    IN is a TIFF file, a folder or glob pattern of planes, a Zarr array or an OME-Zarr
+    IN is a file (TIFF, HDF5, Imaris, N5, NIfTI, MRC, CZI and others; a.h5/raw is an
+    image in a file), a folder or glob pattern of planes, a Zarr array or an OME-Zarr
     image; OUT a folder. Both may be URLs (s3://, gs://, az://, https://); keys come
     from the environment. --endpoint and --anonymous are for OUT, and for IN if it is a
     URL of the same scheme or if OUT is none.

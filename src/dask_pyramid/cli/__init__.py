@@ -53,6 +53,7 @@ from dask_pyramid.cli.parameters import (
     storage_options,
     with_options,
 )
+from dask_pyramid.cli.plates import plate
 from dask_pyramid.cli.resampling import resample
 from dask_pyramid.cli.running import client_of
 from dask_pyramid.cli.telling import as_text, reported, stoppable, tell_pyramid
@@ -81,6 +82,7 @@ for _command in (
     compare,
     completion,
     labels,
+    plate,
     resample,
     thumbnail,
     update,

@@ -216,11 +216,14 @@ def _open(
     # A value of these kinds can only come from a module that is already imported.
     zarr, dask_array = sys.modules.get("zarr"), sys.modules.get("dask.array")
     xarray = sys.modules.get("xarray")
-    if xarray is not None and isinstance(source, xarray.DataArray | xarray.DataTree):
+    if is_tree(source):
         from dask_pyramid.sources.xarrays import levels_of_tree, open_data_array
 
-        array = levels_of_tree(source)[0] if is_tree(source) else source
-        return open_data_array(array, axes)
+        return open_data_array(levels_of_tree(source)[0], axes)
+    if xarray is not None and isinstance(source, xarray.DataArray):
+        from dask_pyramid.sources.xarrays import open_data_array
+
+        return open_data_array(source, axes)
     if dask_array is not None and isinstance(source, dask_array.Array):
         return Opened(pixels=_known_chunks(source))
     if zarr is not None and isinstance(source, zarr.Array):
@@ -240,8 +243,9 @@ def _open(
 
 def is_tree(source: Any) -> bool:
     """Whether something is an xarray `DataTree`."""
-    xarray = sys.modules.get("xarray")
-    return xarray is not None and isinstance(source, xarray.DataTree)
+    # There was none in xarray before 2024.10.
+    kind = getattr(sys.modules.get("xarray"), "DataTree", ())
+    return isinstance(source, kind)
 
 
 def _reopened(image: Image) -> Opened:

@@ -176,7 +176,7 @@ def test_every_option_reaches_python(monkeypatch):
         "mode": "w",
         "workers": 3,
         "progress": False,
-        "retries": 2,
+        "retries": None,
         "client": None,
         "storage_options": {"endpoint": "http://host:80", "anonymous": True},
     }
@@ -189,16 +189,13 @@ def test_defaults_are_those_of_python(monkeypatch):
     expected = dict.fromkeys(
         "axes scale translation unit name method sigma chunks shards memory_limit "
         "gpu_memory_limit workers progress client storage_options nodata mask "
-        "labels region units".split()
+        "labels region units compressors version retries device".split()
     )
-    expected |= {"scale_factors": "auto", "compressors": "blosc"}
     assert found == expected | {
-        "version": "0.5",
+        "scale_factors": "auto",
         "mode": "w-",
-        "retries": 2,
         "break_lock": False,
         "skip_nan": False,
-        "device": "cpu",
     }
 
 

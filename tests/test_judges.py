@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from dask_pyramid import downsample, write_pyramid
+from dask_pyramid import downsample, open_pyramid, write_pyramid
 from drawn import stored_levels, values
 
 # (version, shards): what a store can be.
@@ -93,7 +93,7 @@ def test_tensorstore_reads_the_pixels(stored):
         np.testing.assert_array_equal(a, b)
 
 
-def test_the_reader_of_ome_zarr_reads_the_pixels(stored):
+def test_the_reader_of_ome_zarr_reads_the_pixels_and_their_places(stored):
     path, version, levels = stored
     io = pytest.importorskip("ome_zarr.io")
     reader = pytest.importorskip("ome_zarr.reader")
@@ -106,6 +106,11 @@ def test_the_reader_of_ome_zarr_reads_the_pixels(stored):
     assert len(nodes[0].data) == len(levels)
     for lazy, level in zip(nodes[0].data, levels, strict=True):
         np.testing.assert_array_equal(lazy.compute(), level)
+    pyramid = open_pyramid(path)
+    for level, found in enumerate(nodes[0].metadata["coordinateTransformations"]):
+        scale, translation = found[0].get("transformations", found)  # 0.6
+        assert tuple(scale["scale"]) == pyramid.scale[level]
+        assert tuple(translation["translation"]) == pyramid.translation[level]
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ ROOT = Path(dask_pyramid.__file__).parent
 
 # A module imports only modules that stand before it.
 ORDER = """
-    axes multiscales omero limits drawing tables device
+    configuration axes multiscales omero limits drawing tables device
     locations clouds store_options credentials store_errors clients object_store
-    nested_store stores
+    nested_store zip_store stores
     geometry factors options filters nodata sampling methods
     layout schedule passes superblocks
     crew offers rolling tiles holdings
@@ -32,7 +32,7 @@ ORDER = """
     continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
     store.apart store.targets store.ledger
-    store.publication store.labels store coverage chains units
+    store.publication store.labels store.packing store coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
     progress wording plan_report report info rendering canvas pictures figure
@@ -44,9 +44,10 @@ ORDER = """
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
     room sameness session accounts intents growing pyramid regions orders labelling
-    write shares extend appending clusters stopping
-    cli.parameters cli.opening cli.telling cli.running cli.comparing cli.labelling
-    cli.resampling cli.viewing cli.drawing cli cli.__main__
+    packages write shares extend appending clusters stopping
+    cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.telling
+    cli.running cli.comparing cli.growing cli.labelling cli.resampling
+    cli.viewing cli.drawing cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -63,6 +64,7 @@ VERSIONED = (
     "attributes",
     "cli",
     "cli.comparing",
+    "cli.growing",
     "cli.drawing",
     "cli.opening",
     "cli.resampling",
@@ -80,17 +82,22 @@ ALLOWED = {
     "cupy": {"device"},
     "click": {
         "cli",
+        "cli.commands",
         "cli.comparing",
+        "cli.completing",
+        "cli.growing",
         "cli.drawing",
         "cli.resampling",
         "cli.labelling",
         "cli.parameters",
         "cli.running",
         "cli.telling",
+        "cli.verbosity",
         "cli.viewing",
     },
     "cloudpickle": {"runner.tasks"},
     "dask": {
+        "configuration",
         "graph",
         "pictures",
         "runner.cluster",
@@ -135,7 +142,9 @@ ALLOWED = {
     "psutil": {"limits", "store.locks"},
     "tensorstore": {"sources.n5"},
     "tifffile": {"sources.tiff"},
+    "IPython": {"progress"},
     "tqdm": {"progress"},
+    "yaml": {"configuration"},
     "zarr": {
         "compression",
         "existing",
@@ -155,11 +164,13 @@ ALLOWED = {
         "store.targets",
         "stores",
         "verify.tree",
+        "zip_store",
     },
     "zarrs": {"sources.zarr_arrays"},
 }
 WITHOUT_NUMPY = {
     "axes",
+    "configuration",
     "cost",
     "crew",
     "drawing",
@@ -215,13 +226,17 @@ AT_THE_TOP = {
     ("kernels.compiled_masked", "numba"),
     ("kernels.compiled_windows", "numba"),
     ("cli", "click"),
+    ("cli.commands", "click"),
     ("cli.comparing", "click"),
+    ("cli.completing", "click"),
+    ("cli.growing", "click"),
     ("cli.drawing", "click"),
     ("cli.resampling", "click"),
     ("cli.labelling", "click"),
     ("cli.parameters", "click"),
     ("cli.running", "click"),
     ("cli.telling", "click"),
+    ("cli.verbosity", "click"),
     ("cli.viewing", "click"),
     ("runner.plugin", "distributed"),
     ("clients", "obstore"),
@@ -229,6 +244,7 @@ AT_THE_TOP = {
     ("store_errors", "obstore"),
     ("nested_store", "zarr"),
     ("object_store", "zarr"),
+    ("zip_store", "zarr"),
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 import dask_pyramid as dp
 from dask_pyramid.drawing import levels_svg
 from dask_pyramid.plan_report import plan_html, plan_text
-from dask_pyramid.report import image_html, pyramid_html, pyramid_text
+from dask_pyramid.report import html_page, image_html, pyramid_html, pyramid_text
 from dask_pyramid.tables import bytes_text, vectors
 
 EVIL = "<script>alert('&')</script>"
@@ -163,6 +163,35 @@ def test_html_sets_no_opaque_colour():
     text = plan_html(make_plan()) + image_html(make_image())
     assert not re.search(r"[:\"]#", text)
     assert not re.search(r"[:\"](white|black)\b(?!-)", text)
+
+
+def test_all_that_a_notebook_shows_has_one_look(tmp_path):
+    pyramid = dp.write_pyramid(make_image(), tmp_path / "a", scale_factors=[2])
+    found = dp.verify_pyramid(tmp_path / "a", sample="structure", progress=False)
+    for shown in (make_image(), make_plan(), pyramid, found):
+        text = shown._repr_html_()
+        check_html(text)
+        head = text.partition("</div>")[0]
+        assert head.startswith('<div style="color:inherit;background:transparent')
+        assert "font-weight:600" in head
+        for theme in ("--jp-border-color2,", "--jp-brand-color1,"):
+            assert theme in text, "a theme of Jupyter, or a colour for none"
+        assert "0.29, 0.26, 0.26" in text
+    assert "11.6 MiB in all, raw" in pyramid._repr_html_()
+
+
+def test_a_page_follows_what_the_reader_prefers():
+    text = html_page(make_plan())
+    assert "color-scheme:light dark" in text
+    assert "@media(prefers-color-scheme:dark)" in text
+
+
+def test_levels_with_faults_stand_out(tmp_path):
+    dp.write_pyramid(make_image(), tmp_path / "a", scale_factors=[2])
+    (tmp_path / "a" / "0" / "c" / "0" / "0" / "0").write_bytes(b"nothing")
+    found = dp.verify_pyramid(tmp_path / "a", sample=1, progress=False)
+    assert "--jp-error-color1" in found._repr_html_().partition("</svg>")[0]
+    assert "--jp-error-color1" not in levels_svg([(8, 8)])
 
 
 def test_an_image_tells_where_it_is_read_from(tmp_path):

@@ -37,13 +37,13 @@ def append(
     method: str | Method | None = None,
     sigma: Sigma = None,
     memory_limit: int | str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     gpu_memory_limit: int | str | None = None,
     client: Any = None,
     workers: int | None = None,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,
-    retries: int = 2,
+    retries: int | None = None,
     storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> Pyramid:
     """Append an image behind a stored one, to level 0 and all other levels.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from html import escape
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.tables import Table, numbers_text, table_html, table_text
+from dask_pyramid.tables import Table, html_block, numbers_text, table_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,12 +168,7 @@ class Comparison:
         return f"{self.title}\n\n{table_text(self._table())}"
 
     def _repr_html_(self) -> str:
-        return (
-            '<div style="color:inherit;background:transparent">'
-            f'<div style="font-weight:600">{escape(self.title)}</div>'
-            f"{table_html(self._table())}"
-            f'<div style="opacity:.7">{escape(self._legend())}</div></div>'
-        )
+        return html_block(self.title, self._table(), facts=self._legend())
 
 
 def _text(value: float) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dask_pyramid.configuration import configured
+
 __all__ = ["find_codecs"]
 
 
@@ -16,7 +18,8 @@ def find_codecs(compressors: Any, version: str) -> Any:
     Parameters
     ----------
     compressors : object
-        A name, None for ``"blosc"``, or codecs as in zarr-python, which are handed on.
+        A name, None for the configured one, or codecs as in zarr-python, which are
+        handed on.
     version : str
         Version of OME-Zarr: 0.4 takes codecs of Zarr v2, which has no checksums.
 
@@ -35,8 +38,7 @@ def find_codecs(compressors: Any, version: str) -> Any:
     >>> find_codecs("zstd", "0.5")
     (ZstdCodec(level=3, checksum=True),)
     """
-    if compressors is None:
-        compressors = "blosc"
+    compressors = configured("compressors", compressors)
     if not isinstance(compressors, str):
         return compressors
     named = _v2_codecs() if version == "0.4" else _v3_codecs()

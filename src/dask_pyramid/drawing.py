@@ -1,4 +1,4 @@
-"""The levels of a pyramid, drawn to scale as SVG in the colour of the page."""
+"""The levels of a pyramid, drawn to scale as SVG in colours that suit any page."""
 
 from __future__ import annotations
 
@@ -17,12 +17,18 @@ _DEPTH = 0.35
 _GAP = 14.0
 _LEAST = 1.5
 _TEXT = 16.0
+# The accent of Jupyter's theme; a blue that can be seen on white and on black.
+_COLOUR = "var(--jp-brand-color1,#3f8fd2)"
+_WRONG = "var(--jp-error-color1,#d1242f)"
 # More lines than this between storage objects would be a grey area.
 _MOST_LINES = 24
 
 
 def levels_svg(
-    shapes: Sequence[Sequence[int]], objects: Sequence[Sequence[int]] = ()
+    shapes: Sequence[Sequence[int]],
+    objects: Sequence[Sequence[int]] = (),
+    *,
+    wrong: Sequence[int] = (),
 ) -> str:
     """Return a drawing of the levels side by side, to scale in voxels.
 
@@ -32,12 +38,14 @@ def levels_svg(
         Extent of each level in voxels along y, x or z, y, x.
     objects : sequence of shapes, optional
         Extent of what is stored together; its borders are drawn on the front.
+    wrong : sequence of int
+        Numbers of levels that are drawn in another colour.
 
     Returns
     -------
     str
-        An ``<svg>`` element, transparent, in ``currentColor``. A level too small to be
-        seen is drawn larger than it is.
+        An ``<svg>`` element, transparent, with text in ``currentColor``. A level too
+        small to be seen is drawn larger than it is.
 
     Examples
     --------
@@ -51,9 +59,13 @@ def levels_svg(
     left = 1.0
     for number, box in enumerate(boxes):
         z, y, x = box
-        at = f'<g transform="translate({left:.1f},{1 + height - y:.1f})">'
+        colour = _WRONG if number in wrong else _COLOUR
         lines = _lines(box, objects[number], unit) if objects else ""
-        parts.append(f"{at}{_box(box)}{lines}{_label(number, box)}</g>")
+        parts.append(
+            f'<g transform="translate({left:.1f},{1 + height - y:.1f})" '
+            f'style="color:{colour}">{_box(box)}{lines}</g>'
+            f"{_label(number, left + x / 2, 1 + height + 13)}"
+        )
         left += max(x + _DEPTH * z, 8.0) + _GAP
     width, total = left - _GAP + 1, height + 2 + _TEXT
     return (
@@ -80,13 +92,13 @@ def _box(box: tuple[float, float, float]) -> str:
     d = _DEPTH * z
     front = (
         f'<rect width="{x:.1f}" height="{y:.1f}" fill="currentColor" '
-        'fill-opacity=".12"/>'
+        'fill-opacity=".35"/>'
     )
     if not d:
         return front
     return front + (
         f'<path d="M0 0l{d:.1f} {-d:.1f}h{x:.1f}l{-d:.1f} {d:.1f}" '
-        'fill="currentColor" fill-opacity=".05"/>'
+        'fill="currentColor" fill-opacity=".1"/>'
         f'<path d="M{x:.1f} {y:.1f}l{d:.1f} {-d:.1f}v{-y:.1f}l{-d:.1f} {d:.1f}z" '
         'fill="currentColor" fill-opacity=".2"/>'
     )
@@ -106,10 +118,8 @@ def _steps(length: float, step: float) -> list[float]:
     return [i * step for i in range(1, n + 1)] if n <= _MOST_LINES else []
 
 
-def _label(number: int, box: tuple[float, float, float]) -> str:
-    _, height, width = box
+def _label(number: int, x: float, y: float) -> str:
     return (
-        f'<text x="{width / 2:.1f}" y="{height + 13:.1f}" fill="currentColor" '
-        'stroke="none" font-size="11" text-anchor="middle" '
-        f'font-family="sans-serif">{number}</text>'
+        f'<text x="{x:.1f}" y="{y:.1f}" fill="currentColor" stroke="none" '
+        f'font-size="11" text-anchor="middle" font-family="sans-serif">{number}</text>'
     )

@@ -46,14 +46,14 @@ def add_levels(
     shards: Any = None,
     compressors: Any = None,
     memory_limit: int | str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     gpu_memory_limit: int | str | None = None,
     replace: bool = False,
     client: Any = None,
     workers: int | None = None,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,
-    retries: int = 2,
+    retries: int | None = None,
     storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> Pyramid:
     """Add the coarser levels that a stored image lacks; level 0 is only read.
@@ -194,13 +194,13 @@ def update_pyramid(
     sigma: Sigma = None,
     mask: Any = None,
     memory_limit: int | str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     gpu_memory_limit: int | str | None = None,
     client: Any = None,
     workers: int | None = None,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,
-    retries: int = 2,
+    retries: int | None = None,
     storage_options: Mapping[str, Any] | StoreOptions | None = None,
 ) -> Pyramid:
     """Compute again what depends on a region of level 0 that has changed.

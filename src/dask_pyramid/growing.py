@@ -132,7 +132,7 @@ def _run(growth: Growth, books: Books, execution: Execution) -> None:
         mask=growth.mask,
         labels=growth.image.labels,
     )
-    with progress_callback(execution.progress, plan.n_tasks) as callback:
+    with progress_callback(execution.progress, growth.image) as callback:
         try:
             runner.run_units(
                 task,

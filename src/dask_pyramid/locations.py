@@ -6,7 +6,14 @@ import os
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-__all__ = ["is_url", "local_path", "public_url", "scheme_of"]
+__all__ = [
+    "is_url",
+    "is_zipped",
+    "local_path",
+    "public_url",
+    "refuse_unwritable",
+    "scheme_of",
+]
 
 
 def is_url(source: str) -> bool:
@@ -34,6 +41,17 @@ def local_path(source: str) -> str:
     return source if is_url(source) else os.path.expanduser(source)
 
 
+def is_zipped(source: str) -> bool:
+    """Whether `source` is the path of a zipped OME-Zarr file, by its name.
+
+    Examples
+    --------
+    >>> is_zipped("a.ozx"), is_zipped("s3://bucket/a.ozx"), is_zipped("a.zarr")
+    (True, False, False)
+    """
+    return source.lower().endswith(".ozx") and not is_url(source)
+
+
 def public_url(url: str) -> str:
     """Return a URL without user, password and query, which may be secret.
 
@@ -49,3 +67,23 @@ def public_url(url: str) -> str:
     if user and ":" not in user and parts.scheme.lower() in ("abfs", "abfss"):
         host = parts.netloc  # there it is the container
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+
+
+def refuse_unwritable(place: str) -> None:
+    """Refuse a place whose name says that objects cannot be replaced there.
+
+    Raises
+    ------
+    ValueError
+        If it is a URL of a web server, or a zipped file.
+    """
+    if place.startswith(("http://", "https://")):
+        raise ValueError(
+            f"target must be a folder or an s3, gs or az URL, got {public_url(place)!r}"
+            "; a web server takes no objects"
+        )
+    if place.lower().endswith(".ozx"):
+        raise ValueError(
+            f"target must be a folder, a URL or a store, got {public_url(place)!r}; "
+            "write_pyramid alone writes zipped files, to a path, and once"
+        )

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, get_args
 
 from dask_pyramid import device as devices
+from dask_pyramid.configuration import configured
 from dask_pyramid.crew import Device, Offer
 from dask_pyramid.geometry import ceil_div
 from dask_pyramid.limits import parse_bytes
@@ -15,10 +16,25 @@ if TYPE_CHECKING:
 
     from dask_pyramid.device import Gpu
 
-__all__ = ["Report", "anywhere", "here", "on_workers", "report"]
+__all__ = ["Report", "anywhere", "asked", "here", "on_workers", "report"]
 
 Report = "tuple[Gpu, ...] | str"
 """GPUs of a process, or why there is none."""
+
+
+def asked(device: Any, limit: int | str | None) -> tuple[Any, int | str | None]:
+    """Return which device and limit are meant, where they may be left to dask.
+
+    Parameters
+    ----------
+    device : {"cpu", "gpu", "auto"} or None
+        None takes what the configuration says.
+    limit : int, str or None
+        Bytes of each GPU; None takes what the configuration says, unless no GPU is
+        asked for.
+    """
+    device = configured("device", device)
+    return device, limit if device == "cpu" else configured("gpu-memory-limit", limit)
 
 
 def here(device: Any, limit: int | str | None, *, processes: int = 1) -> Offer:

@@ -60,7 +60,7 @@ def plan_html(plan: PyramidPlan) -> str:
         spatial(plan.axes, [level.shape for level in plan.levels]),
         spatial(plan.axes, [level.objects for level in plan.levels]),
     )
-    return html_block(_plan_title(plan), svg, *_plan_tables(plan))
+    return html_block(_plan_title(plan), *_plan_tables(plan), svg=svg)
 
 
 def _plan_title(plan: PyramidPlan) -> str:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import superblocks
+from dask_pyramid.configuration import configured
 from dask_pyramid.cost import Budget
 from dask_pyramid.crew import Crew, Share, of_threads
 from dask_pyramid.device import on_gpu
@@ -22,7 +23,7 @@ from dask_pyramid.masks import open_mask
 from dask_pyramid.metadata import VERSIONS
 from dask_pyramid.methods import Method, Reduction, Sigma, find_method
 from dask_pyramid.nodata import Nodata
-from dask_pyramid.offers import anywhere
+from dask_pyramid.offers import anywhere, asked
 from dask_pyramid.plan import PyramidPlan
 from dask_pyramid.sources import open_image
 from dask_pyramid.strategy import Terms, choose_passes
@@ -51,10 +52,10 @@ def plan_pyramid(
     scale_factors: ScaleFactors = "auto",
     chunks: Any = None,
     shards: Any = None,
-    version: str = "0.5",
+    version: str | None = None,
     memory_limit: int | str | None = None,
     workers: int | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     gpu_memory_limit: int | str | None = None,
     crew: Crew | None = None,
 ) -> PyramidPlan:
@@ -89,13 +90,13 @@ def plan_pyramid(
         Extent of a chunk in voxels; by default powers of two, 0.5 to 1 MiB.
     shards : int, tuple, dict by axis, list of these by level, False or None
         Extent of a shard in voxels; None chooses about 64 MiB, False means no shards.
-    version : {"0.5", "0.4", "0.6"}
-        Version of OME-Zarr.
+    version : {"0.5", "0.4", "0.6"}, optional
+        Version of OME-Zarr, by default 0.5.
     memory_limit : int or str, optional
         Bytes that the process may use (``"2 GiB"``); by default half of the machine's.
     workers : int, optional
         Units that run at a time; by default the number of cores.
-    device : {"cpu", "gpu", "auto"}
+    device : {"cpu", "gpu", "auto"}, optional
         Where levels are made; as for `write_pyramid`.
     gpu_memory_limit : int or str, optional
         Bytes of each GPU that may be used; by default half of what it has. If it is
@@ -117,7 +118,8 @@ def plan_pyramid(
 
     Notes
     -----
-    Cost: a few milliseconds, whatever the size of the image.
+    Cost: a few milliseconds, whatever the size of the image. Defaults may be set in
+    dask's configuration, section ``dask-pyramid``.
 
     Each level is made from the coarsest one before it whose factors divide its own. If
     there is none it is made from the level before it, and its voxels are resampled at
@@ -137,11 +139,15 @@ def plan_pyramid(
     """
     image = open_image(image)
     record = find_image_method(image, method)
+    version = str(configured("version", version))
     _check_version(version, shards)
     if crew is None:
-        offer = anywhere(device, gpu_memory_limit)
-        crew = replace(of_threads(workers, memory_limit), offer=offer)
-    elif device != "cpu" or gpu_memory_limit is not None:
+        offer = anywhere(*asked(device, gpu_memory_limit))
+        crew = of_threads(
+            configured("workers", workers), configured("memory-limit", memory_limit)
+        )
+        crew = replace(crew, offer=offer)
+    elif device not in (None, "cpu") or gpu_memory_limit is not None:
         raise ValueError(
             f"device must be given to those who run the units, got {device!r} for a "
             "plan that is only stored; run_units and finish_pyramid take it"
@@ -150,8 +156,8 @@ def plan_pyramid(
         image,
         record,
         scale_factors=scale_factors,
-        chunks=chunks,
-        shards=False if version == "0.4" else shards,
+        chunks=configured("chunks", chunks),
+        shards=False if version == "0.4" else configured("shards", shards),
     )
     opened_mask = open_mask(mask, axes=image.axes, shape=image.shape)
     if opened_mask is not None:
@@ -261,7 +267,8 @@ def find_image_method(image: Image, method: str | Method | None) -> Method:
         If there is no such method, or it invents values of labels.
     """
     if method is None:
-        method = "mode" if image.labels or image.dtype.kind == "b" else "gaussian"
+        discrete = image.labels or image.dtype.kind == "b"
+        method = "mode" if discrete else configured("method") or "gaussian"
     record = find_method(method)
     if image.labels:
         check_keeps_labels(record)

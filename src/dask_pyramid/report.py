@@ -5,6 +5,7 @@ Only numbers that are known already are shown: no pixel is read and nothing is c
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from dask_pyramid.drawing import levels_svg
@@ -32,6 +33,15 @@ __all__ = [
 
 _X = " x "
 
+# A page has no theme: its colours are those that the reader's system prefers, and names
+# of Jupyter's theme stand for those of the drawings.
+_PAGE = (
+    ":root{color-scheme:light dark;--jp-brand-color1:#1f6fb2;--jp-error-color1:#c4202b}"
+    "@media(prefers-color-scheme:dark)"
+    "{:root{--jp-brand-color1:#6cb2f0;--jp-error-color1:#ff7b72}}"
+    "body{font:14px/1.5 system-ui,sans-serif;margin:2em}"
+)
+
 
 class HasHtml(Protocol):
     """What a notebook can show."""
@@ -54,8 +64,8 @@ def html_page(shown: HasHtml) -> str:
     """
     return (
         '<!DOCTYPE html><html lang="en"><meta charset="utf-8">'
-        '<meta name="color-scheme" content="light dark"><title>dask-pyramid</title>'
-        f'<body style="font-family:sans-serif">{shown._repr_html_()}</body></html>\n'
+        f"<title>dask-pyramid</title><style>{_PAGE}</style>"
+        f"<body>{shown._repr_html_()}</body></html>\n"
     )
 
 
@@ -87,7 +97,9 @@ def image_html(image: Image) -> str:
     if others:
         rows.append(("other axes", others))
     svg = levels_svg(*(spatial(image.axes, [v]) for v in (image.shape, image.chunks)))
-    return html_block(f"Image {image.name!r}", svg, Table(header=(), rows=tuple(rows)))
+    return html_block(
+        f"Image {image.name!r}", Table(header=(), rows=tuple(rows)), svg=svg
+    )
 
 
 def pyramid_text(pyramid: Pyramid) -> str:
@@ -121,7 +133,10 @@ def pyramid_html(pyramid: Pyramid) -> str:
         A ``<div>``.
     """
     svg = levels_svg(spatial(pyramid.axes, pyramid.shapes))
-    return html_block(_pyramid_title(pyramid), svg, _pyramid_table(pyramid))
+    sizes = [math.prod(shape) * pyramid.dtype.itemsize for shape in pyramid.shapes]
+    table = _pyramid_table(pyramid).beside("bytes, raw", map(bytes_text, sizes))
+    facts = f"{bytes_text(sum(sizes))} in all, raw"
+    return html_block(_pyramid_title(pyramid), table, facts=facts, svg=svg)
 
 
 def _source_text(image: Image) -> str:

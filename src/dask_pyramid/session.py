@@ -78,8 +78,8 @@ class Execution:
     """True, False, None or a callback."""
     break_lock: bool = False
     """Whether to take the lock of another process."""
-    retries: int = 2
-    """How often a unit is tried again after an error that may pass."""
+    retries: int | None = None
+    """How often a unit is tried again after an error that may pass; None: as set."""
 
 
 def write(order: Order, execution: Execution) -> None:
@@ -178,7 +178,7 @@ def run_share(
         for sweep in range(len(plan.passes)):
             books = ledger.load_books(target, plan, order.job.fingerprint)
             ready = _ready(plan, books, sweep, mine)
-            _run(order, books, execution, skip=_Except(ready))
+            _run(order, books, execution, only=ready)
     return sum(not books.done[number] for number in mine)
 
 
@@ -218,16 +218,6 @@ def _reordered(target: Target, limits: Mapping[str, Any]) -> Order:
         image = reopen(job)
         mask = reopen_mask(job, image)
         return Order(image=image, mask=mask, job=job, target=target, team=team)
-
-
-class _Except:
-    """All unit numbers but some, as a container."""
-
-    def __init__(self, numbers: Container[int]) -> None:
-        self._numbers = numbers
-
-    def __contains__(self, number: object) -> bool:
-        return number not in self._numbers
 
 
 def _locked(target: Target, execution: Execution, *, shared: bool = False) -> Lock:
@@ -285,7 +275,7 @@ def _run(
     order: Order,
     books: Books,
     execution: Execution,
-    skip: Container[int] | None = None,
+    only: Container[int] | None = None,
 ) -> None:
     plan = order.job.plan
     task = Job(
@@ -299,7 +289,7 @@ def _run(
     done = set(map(int, books.done.nonzero()[0]))
     if done:
         _log.info("%d of %d units are done already", len(done), plan.n_tasks)
-    with progress_callback(execution.progress, plan.n_tasks) as callback:
+    with progress_callback(execution.progress, order.image) as callback:
         try:
             runner.run_units(
                 task,
@@ -307,7 +297,8 @@ def _run(
                 client=order.team,
                 progress=callback,
                 retries=execution.retries,
-                skip=done if skip is None else skip,
+                skip=done,
+                only=only,
                 on_receipt=books.add,
             )
         except Exception as error:

@@ -66,7 +66,7 @@ def prepare_pyramid(image: Any, target: Any, **options: Any) -> PyramidPlan:
     break_lock = options.pop("break_lock", False)
     storage_options = options.pop("storage_options", None)
     machine = {key: options.pop(key, None) for key in ("workers", "memory_limit")}
-    with runner.connect("threads", **machine) as team:
+    with runner.connect("threads", **machine, device="cpu") as team:
         order = make_order(
             image,
             target,
@@ -88,7 +88,7 @@ def run_units(
     units: Sequence[int] | None = None,
     workers: int | None = None,
     memory_limit: int | str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     gpu_memory_limit: int | str | None = None,
     progress: bool | runner.ProgressCallback | None = None,
     storage_options: Mapping[str, Any] | StoreOptions | None = None,
@@ -166,7 +166,7 @@ def finish_pyramid(
     *,
     workers: int | None = None,
     memory_limit: int | str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     gpu_memory_limit: int | str | None = None,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,

@@ -1,4 +1,4 @@
-"""SIGTERM, which batch systems send before they kill, as an exception like Ctrl-C."""
+"""Ctrl-C and SIGTERM, which batch systems send before they kill, as exceptions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["Terminated", "raising_on_sigterm"]
+__all__ = ["Terminated", "raising_on_signals"]
 
 
 class Terminated(KeyboardInterrupt):
@@ -18,17 +18,33 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def raising_on_sigterm() -> Iterator[None]:
-    """Raise `Terminated` in the main thread on SIGTERM; nothing in other threads."""
+def raising_on_signals(tell: Callable[[], object]) -> Iterator[None]:
+    """Raise in the main thread on SIGTERM and SIGINT; nothing in other threads.
+
+    Parameters
+    ----------
+    tell : callable
+        Called at the first signal, before the exception: to end what runs takes a
+        while. It must not use what a signal may have interrupted.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _raise)
+    told = False
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        nonlocal told
+        if not told:
+            told = True
+            tell()
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    # What a shell starts in the background ignores SIGINT, and shall.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _raise(_number: int, _frame: object) -> NoReturn:
-    raise Terminated
+        for number, handler in before.items():
+            signal.signal(number, handler)

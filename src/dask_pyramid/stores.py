@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.locations import is_url, local_path
+from dask_pyramid.locations import is_url, is_zipped, local_path
 from dask_pyramid.store_options import StoreOptions
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def open_store(
     Parameters
     ----------
     location : str
-        A path, or an s3, gs, az, abfs, http, https or file URL.
+        A path, of a zipped OME-Zarr file, too, or an s3, gs, az, abfs, http, https or
+        file URL.
     read_only : bool
         Whether writing is refused.
     options : StoreOptions, optional
@@ -58,6 +59,10 @@ def open_store(
     from zarr.storage import LocalStore
 
     location = local_path(location)
+    if is_zipped(location):
+        from dask_pyramid.zip_store import ZippedStore
+
+        return ZippedStore(location)
     if not is_url(location):
         return LocalStore(location, read_only=read_only)
     from dask_pyramid.object_store import UrlStore
@@ -138,6 +143,8 @@ def lives_in_process(store: Any) -> bool:
     from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
     store = getattr(store, "inner", store)  # of a part of a store
+    if place_of(store) is not None:
+        return False
     if isinstance(store, ObjectStore):
         return isinstance(store.store, MemoryStore)
     return not isinstance(store, FsspecStore | LocalStore)

@@ -7,12 +7,14 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from fractions import Fraction
 
 __all__ = [
     "Table",
     "bytes_text",
+    "clock_text",
+    "count_text",
     "html_block",
     "numbers_text",
     "table_html",
@@ -22,9 +24,14 @@ __all__ = [
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
-# Borders and text take the colour of the page, so that light and dark both work.
+_PREFIXES = ("", "k", "M", "G", "T", "P")
+
+# Text takes the colour of the page, so that light and dark both work; lines that of
+# Jupyter's theme where there is one. Styles stand in the elements, for notebooks that
+# are not trusted and pages like GitHub's drop whatever else there is.
 _CELL = (
-    "padding:2px 8px;white-space:nowrap;border-bottom:1px solid rgba(128,128,128,.4)"
+    "padding:2px 16px 2px 0;white-space:nowrap;border:0;vertical-align:top;"
+    "border-bottom:1px solid var(--jp-border-color2,rgba(128,128,128,.35))"
 )
 
 
@@ -38,6 +45,23 @@ class Table:
     """Cells, as many in each row as there are columns."""
     right: frozenset[int] = frozenset()
     """Columns that are aligned on the right."""
+
+    def beside(self, name: str, cells: Iterable[str]) -> Table:
+        """Return the table with one more column.
+
+        Parameters
+        ----------
+        name : str
+            What stands above it.
+        cells : iterable of str
+            One for each row.
+        """
+        pairs = zip(self.rows, cells, strict=True)
+        return Table(
+            header=(*self.header, name),
+            rows=tuple((*row, cell) for row, cell in pairs),
+            right=self.right,
+        )
 
 
 def bytes_text(n_bytes: int) -> str:
@@ -62,6 +86,37 @@ def bytes_text(n_bytes: int) -> str:
     amount = n_bytes / 1024**exponent
     digits = 0 if not exponent or amount >= 100 else 1
     return f"{amount:.{digits}f} {_UNITS[exponent]}"
+
+
+def count_text(count: float) -> str:
+    """Return a number with a decimal prefix, to stand before a unit.
+
+    Examples
+    --------
+    >>> count_text(3.12e8) + "voxel/s", count_text(999.4) + "voxel/s"
+    ('312 Mvoxel/s', '999 voxel/s')
+    """
+    prefix = 0
+    while count >= 999.5 and prefix < len(_PREFIXES) - 1:
+        count, prefix = count / 1000, prefix + 1
+    digits = 1 if prefix and count < 9.95 else 0
+    return f"{count:.{digits}f} {_PREFIXES[prefix]}"
+
+
+def clock_text(seconds: float) -> str:
+    """Return a time as minutes and seconds, with hours and days where there are any.
+
+    Examples
+    --------
+    >>> clock_text(75), clock_text(3661.6), clock_text(200_000)
+    ('1:15', '1:01:02', '2 d 7:33:20')
+    """
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    if not hours:
+        return f"{minute}:{second:02}"
+    days, hour = divmod(hours, 24)
+    return f"{days} d " * bool(days) + f"{hour}:{minute:02}:{second:02}"
 
 
 def numbers_text(values: Sequence[float | Fraction], separator: str = ", ") -> str:
@@ -148,39 +203,50 @@ def table_html(table: Table) -> str:
     lines += [_row_html("td", row, table.right) for row in table.rows]
     return (
         '<table style="border-collapse:collapse;background:transparent;color:inherit;'
-        'margin:4px 0;font-variant-numeric:tabular-nums">' + "".join(lines) + "</table>"
+        'border:0;margin:6px 0;font-variant-numeric:tabular-nums">'
+        + "".join(lines)
+        + "</table>"
     )
 
 
 def _row_html(tag: str, cells: Sequence[str], right: frozenset[int]) -> str:
+    weight = "600" if tag == "th" else "400"
     entries = (
-        f'<{tag} style="{_CELL};text-align:{"right" if i in right else "left"}">'
-        f"{escape(cell)}</{tag}>"
+        f'<{tag} style="{_CELL};font-weight:{weight};'
+        f'text-align:{"right" if i in right else "left"}">{escape(cell)}</{tag}>'
         for i, cell in enumerate(cells)
     )
     return f'<tr style="background:transparent">{"".join(entries)}</tr>'
 
 
-def html_block(title: str, svg: str, *tables: Table) -> str:
-    """Return a heading, a drawing and tables as HTML.
+def html_block(
+    title: str, *tables: Table, facts: str = "", svg: str = "", below: str = ""
+) -> str:
+    """Return what a value looks like in a notebook: the one look of all of them.
 
     Parameters
     ----------
-    title : str
-        Text; it is escaped.
+    title, facts : str
+        A heading, and a line below it; text, which is escaped.
     svg : str
-        The drawing.
+        A drawing.
     *tables : Table
         What is below.
+    below : str
+        HTML at the end.
 
     Returns
     -------
     str
         A ``<div>``.
     """
-    rows = "".join(table_html(table) for table in tables)
+    parts = [f'<div style="font-weight:600">{escape(title)}</div>']
+    if facts:
+        parts.append(f'<div style="opacity:.75">{escape(facts)}</div>')
+    if svg:
+        parts.append(f'<div style="margin:8px 0">{svg}</div>')
+    parts += [table_html(table) for table in tables if table.rows]
     return (
-        '<div style="color:inherit;background:transparent">'
-        f'<div style="font-weight:600">{escape(title)}</div>'
-        f'<div style="margin:6px 0">{svg}</div>{rows}</div>'
+        '<div style="color:inherit;background:transparent;overflow-x:auto">'
+        f"{''.join(parts)}{below}</div>"
     )

@@ -11,8 +11,10 @@ from dask_pyramid import runner, session
 from dask_pyramid.labelling import write_dressed
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.orders import make_order
-from dask_pyramid.pyramid import Pyramid, stored_pyramid
+from dask_pyramid.packages import write_package
+from dask_pyramid.pyramid import Pyramid, open_pyramid, stored_pyramid
 from dask_pyramid.regions import check_selection, rewrite
+from dask_pyramid.store.packing import package_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,14 +47,14 @@ def write_pyramid(
     chunks: Any = None,
     shards: Any = None,
     compressors: Any = None,
-    version: str = "0.5",
+    version: str | None = None,
     memory_limit: int | str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     gpu_memory_limit: int | str | None = None,
     mode: str = "w-",
     client: Any = None,
     workers: int | None = None,
-    retries: int = 2,
+    retries: int | None = None,
     progress: bool | runner.ProgressCallback | None = None,
     break_lock: bool = False,
     storage_options: Mapping[str, Any] | StoreOptions | None = None,
@@ -66,7 +68,9 @@ def write_pyramid(
         image, or ``open_image(ids, labels=True)``; values are not looked at.
     target : path, URL or zarr store
         Where to: a folder, an ``s3://``, ``gs://`` or ``az://`` URL, or a zarr store;
-        must not lie in or around the source.
+        must not lie in or around the source. A path that ends with ``.ozx`` is a zipped
+        OME-Zarr file: a folder beside it, packed at the end, so it needs twice the
+        room.
     labels : image, or dict of these by name, optional
         Label images or masks of the image, what `open_image` takes; written into its
         `labels` group when it is complete, each as `write_labels` does by default.
@@ -109,13 +113,14 @@ def write_pyramid(
     compressors : object
         As in zarr-python, or ``"blosc"`` (default: zstd, level 3, byte shuffle, with a
         checksum), ``"zstd"``, ``"lz4"``, ``"gzip"``, ``"none"``.
-    version : {"0.5", "0.4", "0.6"}
-        Version of OME-Zarr.
+    version : {"0.5", "0.4", "0.6"}, optional
+        Version of OME-Zarr, by default 0.5.
     memory_limit : int or str, optional
         Bytes that this process, or all processes that run units together, may use
         (``"2 GiB"``); by default half of what there is.
-    device : {"cpu", "gpu", "auto"}
-        Where levels are made; what is stored is the same. ``"gpu"`` needs CuPy and a
+    device : {"cpu", "gpu", "auto"}, optional
+        Where levels are made, by default the CPU; what is stored is the same. ``"gpu"``
+        needs CuPy and a
         GPU in every process that runs units. ``"auto"`` takes a GPU where that pays,
         and the log says which it took and why. A run that was begun on one may be ended
         on the other.
@@ -133,11 +138,13 @@ def write_pyramid(
         else what ``dask.config`` says of ``scheduler``, else threads.
     workers : int, optional
         Number of threads or processes without a client; by default the number of cores.
-    retries : int
-        How often a unit is tried again after an error that may pass.
+    retries : int, optional
+        How often a unit is tried again after an error that may pass; by default twice.
     progress : bool or callable, optional
-        Whether to show a bar; a callable gets a `Progress` after each unit. By default
-        a bar where standard error is a terminal.
+        True shows a bar in a terminal or notebook, and a line with the time of day now
+        and then in a log; False nothing. None is True, but silent in a log for the
+        first ten seconds. A callable gets a `Progress` at the start and after each
+        unit.
     break_lock : bool
         Whether to write although another process seems to; that of a process of this
         machine that is gone, or has not been renewed for five minutes, is no obstacle.
@@ -178,6 +185,12 @@ def write_pyramid(
     """
     tune_malloc()
     selects = check_selection(region, units, mode=mode, labels=labels)
+    package = package_of(target, mode)
+    if selects and package is not None:
+        raise ValueError(
+            f"region and units must go to a folder or a store, got {target!r}; a zip "
+            "file is written once"
+        )
     with runner.connect(
         client,
         workers=workers,
@@ -187,7 +200,7 @@ def write_pyramid(
     ) as team:
         order = make_order(
             image,
-            target,
+            target if package is None else package.folder,
             reading={
                 "axes": axes,
                 "scale": scale,
@@ -215,6 +228,9 @@ def write_pyramid(
         execution = session.Execution(
             progress=progress, break_lock=break_lock, retries=retries
         )
+        if package is not None:
+            write_package(package, order, execution)
+            return open_pyramid(package.location)
         if selects:
             rewrite(order, execution, region=region, units=units)
         else:

@@ -1,4 +1,4 @@
-"""The command ``dask-pyramid``: `write`, `plan`, `units`, `finish`, `info`, `verify`.
+"""The command ``dask-pyramid``: here `write`, `plan`, `units`, `finish` and checks.
 
 Results go to standard output, progress, warnings and errors to standard error. Status
 0: done; 1: an error, told in one line; 2: wrong usage; 3: faults found; 130:
@@ -11,16 +11,19 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 import dask_pyramid as dp
 from dask_pyramid import options
+from dask_pyramid.cli.commands import PROGRAM, Group
 from dask_pyramid.cli.comparing import compare
+from dask_pyramid.cli.completing import completion
 from dask_pyramid.cli.drawing import thumbnail
+from dask_pyramid.cli.growing import add_levels, append, update
 from dask_pyramid.cli.labelling import labels
-from dask_pyramid.cli.opening import open_source
+from dask_pyramid.cli.opening import open_source, source_of
 from dask_pyramid.cli.parameters import (
     AS_LABELS,
     BANDWIDTH,
@@ -32,18 +35,19 @@ from dask_pyramid.cli.parameters import (
     DEVICE,
     JSON,
     LAYOUT,
-    LEVELS,
     MACHINE,
     MASK,
-    METHOD,
     MODE,
+    PLACE,
     PROGRESS,
     READING,
     RETRIES,
     RUNNING,
     RUNNING_NAMES,
+    SOURCE,
     SOURCE_STORE,
     STORE,
+    TARGET,
     UNITS,
     parsed_by,
     storage_options,
@@ -51,35 +55,47 @@ from dask_pyramid.cli.parameters import (
 )
 from dask_pyramid.cli.resampling import resample
 from dask_pyramid.cli.running import client_of
-from dask_pyramid.cli.telling import as_text, reported, stoppable
+from dask_pyramid.cli.telling import as_text, reported, stoppable, tell_pyramid
 from dask_pyramid.cli.viewing import view
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["main"]
 
 _FAULTS = 3
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(dp.__version__, prog_name="dask-pyramid")
+@click.group(
+    cls=Group,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
+)
+@click.version_option(dp.__version__, prog_name=PROGRAM)
 def main() -> None:
-    """Turn images of any size into OME-Zarr multiscale pyramids.
-
-    Exit status: 0 done, 1 error, 2 wrong usage, 3 faults found, 130 interrupted, 143
-    ended by SIGTERM.
-    """
+    """Turn images of any size into OME-Zarr multiscale pyramids."""
 
 
-main.add_command(compare)
-main.add_command(resample)
+for _command in (
+    add_levels,
+    append,
+    compare,
+    completion,
+    labels,
+    resample,
+    thumbnail,
+    update,
+    view,
+):
+    main.add_command(_command)
 
 
-@main.command(epilog="Example: dask-pyramid write a.tif a.ome.zarr --unit um "
-              "--scale 0.29,0.26,0.26")  # fmt: skip
-@click.argument("source", metavar="IN")
-@click.argument("target", metavar="OUT")
+@main.command(
+    epilog="""\b
+Examples:
+  dask-pyramid write a.tif a.ome.zarr --unit um --scale 0.29,0.26,0.26
+  dask-pyramid write a.ome.zarr s3://bucket/b.ome.zarr --method mean"""
+)
+@with_options(SOURCE, TARGET)
 @with_options(*READING, AS_LABELS, *LAYOUT, *COUNTING, *STORE, *SOURCE_STORE)
 @COMPRESSOR
 @click.option(
@@ -94,17 +110,17 @@ main.add_command(resample)
     "--region",
     metavar="RANGES",
     callback=parsed_by(options.region),
-    help="Write only this part of a complete OUT again, from IN on: z=0:16,y=512:.",
+    help="Write only this part of a complete OUT again, from IN on: z=0:16,y=512:.  "
+    "[default: all]",
 )
 @with_options(UNITS, MODE, BREAK_LOCK)
 @with_options(*DEVICE, *RUNNING)
-@RETRIES
-@PROGRESS
-@DEBUG
+@with_options(RETRIES, PROGRESS, JSON, DEBUG)
 def write(
     source: str,
     target: str,
     *,
+    as_json: bool,
     debug: bool,
     endpoint: str | None,
     anonymous: bool,
@@ -122,25 +138,34 @@ def write(
     running = {name: given.pop(name) for name in RUNNING_NAMES}
     given["storage_options"] = storage_options(endpoint, anonymous)
     reading = storage_options(source_endpoint, source_anonymous)
-    with stoppable(target), reported(debug), client_of(**running) as client:
-        image: Any = source
-        if reading is not None or given["as_labels"]:
-            image = open_source(source, target, given, own=reading)
-        else:
-            del given["as_labels"]
-        click.echo(str(dp.write_pyramid(image, target, client=client, **given)))
+    resumes = given["region"] is None and given["units"] is None
+    with (
+        stoppable(target, resumes=resumes),
+        reported(debug),
+        client_of(**running) as client,
+    ):
+        image = source_of(source, target, given, own=reading)
+        made = dp.write_pyramid(image, target, client=client, **given)
+        tell_pyramid(made, as_json=as_json, options=given["storage_options"])
 
 
-@main.command()
-@click.argument("source", metavar="IN")
-@click.argument("store", metavar="[STORE]", required=False)
+@main.command(
+    epilog="""\b
+Examples:
+  dask-pyramid plan a.tif --method mean --memory-limit 8GiB
+  dask-pyramid plan a.tif a.ome.zarr   # is stored, for units and finish"""
+)
+@SOURCE
+@click.argument("store", metavar="[STORE]", required=False, type=click.Path())
 @with_options(*READING, AS_LABELS, *LAYOUT, *COUNTING, *DEVICE, *STORE)
-@with_options(CORES, BANDWIDTH, COMPRESSOR, JSON, DEBUG)
+@with_options(CORES, BANDWIDTH, COMPRESSOR, MODE, BREAK_LOCK, JSON, DEBUG)
 def plan(
     source: str,
     store: str | None,
     *,
-    compressors: str,
+    compressors: str | None,
+    mode: str,
+    break_lock: bool,
     as_json: bool,
     debug: bool,
     endpoint: str | None,
@@ -152,20 +177,24 @@ def plan(
     """Print what would be written, and what it would cost.
 
     IN is as for write. No pixel is read, and without STORE nothing is written. With
-    STORE the plan is stored there, for units and finish to carry out.
+    STORE the plan is stored there, for units and finish to carry out, which choose the
+    device; --mode, --break-lock and --compressor are for STORE.
     """
     given["storage_options"] = storage_options(endpoint, anonymous)
     with reported(debug):
-        image: Any = source
-        if store is None or given["as_labels"]:
-            image = open_source(source, store, given)
-        else:
-            del given["as_labels"]
         if store is None:
+            image = open_source(source, None, given)
             del given["storage_options"]
             result = dp.plan_pyramid(image, **given)
         else:
-            result = dp.prepare_pyramid(image, store, compressors=compressors, **given)
+            result = dp.prepare_pyramid(
+                source_of(source, store, given),
+                store,
+                compressors=compressors,
+                mode=mode,
+                break_lock=break_lock,
+                **given,
+            )
         click.echo(_plan_text(result, cores, bandwidth, as_json=as_json))
 
 
@@ -180,9 +209,14 @@ def _plan_text(
     return as_text(record) if as_json else told
 
 
-@main.command(epilog="In a job array: dask-pyramid plan a.tif a.ome.zarr, then --shard "
-              "0/8 to --shard 7/8, then dask-pyramid finish a.ome.zarr")  # fmt: skip
-@click.argument("store", metavar="STORE")
+@main.command(
+    epilog="""\b
+In a job array of 8, each with its number I:
+  dask-pyramid plan a.tif a.ome.zarr
+  dask-pyramid units a.ome.zarr --shard I/8
+  dask-pyramid finish a.ome.zarr"""
+)
+@PLACE
 @click.option(
     "--shard",
     metavar="I/N",
@@ -191,110 +225,53 @@ def _plan_text(
     callback=parsed_by(options.shard),
     help="Run every N-th unit, from the I-th on; I is 0 to N-1.",
 )
-@with_options(UNITS, *MACHINE, *DEVICE, *STORE, PROGRESS, DEBUG)
+@with_options(UNITS, *MACHINE, *DEVICE, *STORE, PROGRESS, JSON, DEBUG)
 def units(
-    store: str, *, debug: bool, endpoint: str | None, anonymous: bool, **given: Any
+    store: str,
+    *,
+    as_json: bool,
+    debug: bool,
+    endpoint: str | None,
+    anonymous: bool,
+    **given: Any,
 ) -> None:
     """Run units of the plan in STORE; other processes may run others meanwhile.
 
     Units that are done are not run again. Units that read what others have not written
     yet are left; finish runs them.
     """
-    with stoppable(store, "run it again"), reported(debug):
+    with stoppable(store, resumes=False), reported(debug):
         given["storage_options"] = storage_options(endpoint, anonymous)
         left = dp.run_units(store, **given)
         waiting = f"; {left} wait for units of other shards" if left else ""
-        click.echo(f"{store}: this share is done{waiting}")
+        told = f"{store}: this share is done{waiting}"
+        click.echo(as_text({"location": store, "left": left}) if as_json else told)
 
 
 @main.command()
-@click.argument("store", metavar="STORE")
-@with_options(*MACHINE, *DEVICE, *STORE, BREAK_LOCK, PROGRESS, DEBUG)
+@with_options(PLACE, *MACHINE, *DEVICE, *STORE, BREAK_LOCK, PROGRESS, JSON, DEBUG)
 def finish(
-    store: str, *, debug: bool, endpoint: str | None, anonymous: bool, **given: Any
-) -> None:
-    """Publish the pyramid in STORE when all its units are done.
-
-    Units that read stored levels and are left are run here; they are few and small.
-    """
-    with stoppable(store, "run it again"), reported(debug):
-        given["storage_options"] = storage_options(endpoint, anonymous)
-        click.echo(str(dp.finish_pyramid(store, **given)))
-
-
-_GROWTH = (*MACHINE, *DEVICE, *STORE, BREAK_LOCK, *RUNNING, RETRIES, PROGRESS, DEBUG)
-
-
-@main.command("add-levels")
-@click.argument("store", metavar="STORE")
-@with_options(*READING, *LEVELS, MASK, COMPRESSOR)
-@click.option(
-    "--replace",
-    is_flag=True,
-    help="Remove all levels but level 0 and make them anew.",
-)
-@with_options(*_GROWTH)
-def add_levels(store: str, **given: Any) -> None:
-    """Add the coarser levels that the image in STORE lacks; level 0 is only read.
-
-    STORE is an OME-Zarr image, by whatever tool, or a group that holds one array.
-    """
-    _grow(dp.add_levels, store, **given)
-
-
-@main.command()
-@click.argument("store", metavar="STORE")
-@click.option(
-    "--region",
-    metavar="RANGES",
-    required=True,
-    callback=parsed_by(options.region),
-    help="Voxels of level 0 that have changed, by axis: z=0:16,y=512:,x=0:100. An axis "
-    "that is not named is taken whole.",
-)
-@with_options(*METHOD, MASK, *_GROWTH)
-def update(store: str, **given: Any) -> None:
-    """Compute again what depends on a region of level 0 that has changed."""
-    _grow(dp.update_pyramid, store, **given)
-
-
-@main.command()
-@click.argument("store", metavar="STORE")
-@click.argument("source", metavar="IN")
-@click.option(
-    "--axis",
-    default="t",
-    show_default=True,
-    help="Axis along which the pyramid grows.",
-)
-@click.option("--axes", metavar="AXES", help="Names of the dimensions of IN.")
-@with_options(*METHOD, *_GROWTH)
-def append(store: str, source: str, **given: Any) -> None:
-    """Append the image IN behind the pyramid in STORE, to all its levels."""
-    _grow(dp.append, store, source, **given)
-
-
-def _grow(
-    verb: Callable[..., Any],
-    *places: str,
+    store: str,
+    *,
+    as_json: bool,
     debug: bool,
     endpoint: str | None,
     anonymous: bool,
     **given: Any,
 ) -> None:
-    running = {name: given.pop(name) for name in RUNNING_NAMES}
-    given["storage_options"] = storage_options(endpoint, anonymous)
-    with (
-        stoppable(places[0], "give the same command again"),
-        reported(debug),
-        client_of(**running) as client,
-    ):
-        click.echo(str(verb(*places, client=client, **given)))
+    """Publish the pyramid in STORE when all its units are done.
+
+    Units that read stored levels and are left are run here; they are few and small.
+    """
+    with stoppable(store, resumes=False), reported(debug):
+        options = given["storage_options"] = storage_options(endpoint, anonymous)
+        tell_pyramid(
+            dp.finish_pyramid(store, **given), as_json=as_json, options=options
+        )
 
 
 @main.command()
-@click.argument("store", metavar="STORE")
-@with_options(*STORE, JSON, DEBUG)
+@with_options(PLACE, *STORE, JSON, DEBUG)
 def info(
     store: str, *, as_json: bool, debug: bool, endpoint: str | None, anonymous: bool
 ) -> None:
@@ -311,8 +288,13 @@ def info(
         click.echo(as_text(found) if as_json else info_text(found))
 
 
-@main.command(epilog="Example: dask-pyramid verify a.ome.zarr --full --html a.html")
-@click.argument("store", metavar="STORE")
+@main.command(
+    epilog="""\b
+Examples:
+  dask-pyramid verify a.ome.zarr
+  dask-pyramid verify a.ome.zarr --full --html a.html --json"""
+)
+@PLACE
 @click.option(
     "--sample",
     metavar="AMOUNT",
@@ -327,7 +309,7 @@ def info(
     "--html",
     "page",
     type=click.Path(dir_okay=False, writable=True),
-    help="Write the report to this file, as HTML.",
+    help="Write the report to this file, as HTML.  [default: none]",
 )
 @with_options(MASK, LAYOUT[-1], RUNNING[0], *STORE, PROGRESS, JSON, DEBUG)
 def verify(
@@ -348,8 +330,7 @@ def verify(
 
     STORE is the folder or URL of an OME-Zarr image or label image. Metadata, the
     presence of objects, that they decode, and that each level is what its method makes
-    of the level below. Nothing in STORE is changed. Exit status: 0 no fault, 1 could
-    not be run, 2 wrong usage, 3 faults found.
+    of the level below. Nothing in STORE is changed.
     """
     if full and sample is not None:
         raise click.UsageError("give --sample or --full, not both")
@@ -365,8 +346,3 @@ def verify(
             Path(page).write_text(html_page(found), encoding="utf-8")
     if not found.ok or (strict and found.warnings):
         sys.exit(_FAULTS)
-
-
-main.add_command(labels)
-main.add_command(thumbnail)
-main.add_command(view)

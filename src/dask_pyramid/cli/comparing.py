@@ -8,12 +8,14 @@ import click
 
 import dask_pyramid as dp
 from dask_pyramid import options
+from dask_pyramid.cli.commands import Command
 from dask_pyramid.cli.parameters import (
     DEBUG,
     JSON,
     METHODS,
     READING,
     READING_NAMES,
+    SOURCE,
     STORE,
     parsed_by,
     storage_options,
@@ -45,9 +47,13 @@ def _methods(text: str) -> list[Any]:
     return entries
 
 
-@click.command(epilog="Example: dask-pyramid compare a.tif --factors y=9,x=9 "
-               "--methods mean,gaussian,gaussian:3,order:1")  # fmt: skip
-@click.argument("source", metavar="IN")
+@click.command(
+    cls=Command,
+    epilog="""\b
+Example:
+  dask-pyramid compare a.tif --factors y=9,x=9 --methods mean,gaussian:3""",
+)
+@SOURCE
 @click.option(
     "--factors",
     metavar="FACTORS",
@@ -73,7 +79,8 @@ def _methods(text: str) -> list[Any]:
 @click.option(
     "--reference",
     metavar="IMAGE",
-    help="The same image without noise, for a true signal-to-noise ratio.",
+    help="The same image without noise, for a true signal-to-noise ratio.  "
+    "[default: none]",
 )
 @click.option(
     "--repeats",
@@ -87,7 +94,7 @@ def _methods(text: str) -> list[Any]:
     "--plot",
     "picture",
     type=click.Path(dir_okay=False, writable=True),
-    help="Write bar charts to this file (png, svg or pdf).",
+    help="Write bar charts to this file (png, svg or pdf).  [default: none]",
 )
 @with_options(*READING, *STORE, JSON, DEBUG)
 def compare(

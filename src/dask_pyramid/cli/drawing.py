@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 import dask_pyramid as dp
+from dask_pyramid.cli.commands import Command
 from dask_pyramid.cli.parameters import (
     DEBUG,
+    PLACE,
     STORE,
     parsed_by,
     storage_options,
@@ -35,8 +37,13 @@ def _positions(text: str) -> dict[str, int]:
     return {axis: int(number) for axis, number in pairs}
 
 
-@click.command(epilog="Example: dask-pyramid thumbnail a.ome.zarr a.png --view ortho")
-@click.argument("store", metavar="STORE")
+@click.command(
+    cls=Command,
+    epilog="""\b
+Example:
+  dask-pyramid thumbnail a.ome.zarr a.png --view ortho""",
+)
+@PLACE
 @click.argument(
     "picture", metavar="OUT", type=click.Path(dir_okay=False, writable=True)
 )

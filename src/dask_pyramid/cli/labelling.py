@@ -8,25 +8,29 @@ import click
 
 import dask_pyramid as dp
 from dask_pyramid import options
+from dask_pyramid.cli.commands import Command
 from dask_pyramid.cli.parameters import (
     BREAK_LOCK,
     COMPRESSOR,
     DEBUG,
     DEVICE,
+    JSON,
     LAYOUT,
     MACHINE,
     MODE,
+    PLACE,
     PROGRESS,
     RETRIES,
     RUNNING,
     RUNNING_NAMES,
+    SOURCE,
     STORE,
     parsed_by,
     storage_options,
     with_options,
 )
 from dask_pyramid.cli.running import client_of
-from dask_pyramid.cli.telling import reported, stoppable
+from dask_pyramid.cli.telling import reported, stoppable, tell_pyramid
 
 __all__ = ["labels"]
 
@@ -34,10 +38,13 @@ __all__ = ["labels"]
 _LAYOUT = LAYOUT[3:5]
 
 
-@click.command(epilog="Example: dask-pyramid labels a.ome.zarr nuclei_label.tif --name "
-               "nuclei")  # fmt: skip
-@click.argument("store", metavar="STORE")
-@click.argument("source", metavar="IN")
+@click.command(
+    cls=Command,
+    epilog="""\b
+Example:
+  dask-pyramid labels a.ome.zarr nuclei_label.tif --name nuclei""",
+)
+@with_options(PLACE, SOURCE)
 @click.option(
     "--name",
     default="labels",
@@ -56,21 +63,28 @@ _LAYOUT = LAYOUT[3:5]
     "--ignore",
     metavar="ID",
     callback=parsed_by(options.nodata),
-    help="An id that wins only where there is no other, such as 0, the background.",
+    help="An id that wins only where there is no other, such as 0, the background.  "
+    "[default: none]",
 )
-@click.option("--axes", metavar="AXES", help="Names of the dimensions of IN.")
+@click.option(
+    "--axes",
+    metavar="AXES",
+    help="Names of the dimensions of IN.  [default: what IN says, else the image]",
+)
 @click.option(
     "--region",
     metavar="RANGES",
     callback=parsed_by(options.region),
-    help="Write only this part of a complete label image again: z=0:16,y=512:.",
+    help="Write only this part of a complete label image again: z=0:16,y=512:.  "
+    "[default: all]",
 )
 @with_options(*_LAYOUT, COMPRESSOR, MODE, *MACHINE, *STORE, BREAK_LOCK)
-@with_options(*DEVICE, *RUNNING, RETRIES, PROGRESS, DEBUG)
+@with_options(*DEVICE, *RUNNING, RETRIES, PROGRESS, JSON, DEBUG)
 def labels(
     store: str,
     source: str,
     *,
+    as_json: bool,
     debug: bool,
     endpoint: str | None,
     anonymous: bool,
@@ -84,5 +98,11 @@ def labels(
     """
     running = {name: given.pop(name) for name in RUNNING_NAMES}
     given["storage_options"] = storage_options(endpoint, anonymous)
-    with stoppable(store), reported(debug), client_of(**running) as client:
-        click.echo(str(dp.write_labels(store, source, client=client, **given)))
+    resumes = given["region"] is None
+    with (
+        stoppable(store, resumes=resumes),
+        reported(debug),
+        client_of(**running) as client,
+    ):
+        made = dp.write_labels(store, source, client=client, **given)
+        tell_pyramid(made, as_json=as_json, options=given["storage_options"])

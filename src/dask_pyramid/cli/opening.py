@@ -10,7 +10,23 @@ from dask_pyramid.cli.parameters import READING_NAMES
 if TYPE_CHECKING:
     from dask_pyramid.image import Image
 
-__all__ = ["open_source"]
+__all__ = ["open_source", "source_of"]
+
+
+def source_of(
+    source: str, target: str | None, given: dict[str, Any], *, own: Any = None
+) -> Image | str:
+    """Return IN as a verb that writes takes it: opened, where the verb could not.
+
+    Parameters
+    ----------
+    source, target, given, own
+        As for `open_source`.
+    """
+    if own is not None or given["as_labels"]:
+        return open_source(source, target, given, own=own)
+    del given["as_labels"]
+    return source
 
 
 def open_source(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dask_pyramid import options
+from dask_pyramid.cli.verbosity import DEBUG, PROGRESS, with_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "AS_LABELS",
@@ -27,22 +30,23 @@ __all__ = [
     "METHOD",
     "METHODS",
     "MODE",
+    "PLACE",
     "PROGRESS",
     "READING",
     "READING_NAMES",
     "RETRIES",
     "RUNNING",
     "RUNNING_NAMES",
+    "SOURCE",
     "SOURCE_STORE",
     "STORE",
+    "TARGET",
     "UNITS",
     "VERSIONS",
     "parsed_by",
     "storage_options",
     "with_options",
 ]
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Written out, for METHODS would import NumPy; a test holds them against it.
 METHODS = (
@@ -118,12 +122,14 @@ MASK = click.option(
     "--mask",
     metavar="PATH",
     help="Image of the extents of level 0 or of a coarser level, with or without t and "
-    "c; what is zero there does not count and is not written.",
+    "c; what is zero there does not count and is not written.  [default: all voxels "
+    "count]",
 )
 CORES = click.option(
     "--cores",
     type=click.IntRange(min=1),
-    help="Say how long it takes on so many cores.",
+    metavar="N",
+    help="Say how long it takes on so many cores.  [default: not said]",
 )
 BANDWIDTH = click.option(
     "--bandwidth",
@@ -150,8 +156,9 @@ LAYOUT = (
     click.option(
         "--method",
         type=click.Choice(METHODS),
-        help="How levels are reduced.  [default: gaussian; mode for "
-        "bools, OME-Zarr label images and --as-labels]",
+        metavar="NAME",
+        help=f"How levels are reduced: {', '.join(METHODS)}.  [default: gaussian; mode "
+        "for bools, OME-Zarr label images and --as-labels]",
     ),
     click.option(
         "--sigma",
@@ -193,9 +200,8 @@ LAYOUT = (
         "--ome-zarr-version",
         "version",
         type=click.Choice(VERSIONS),
-        default="0.5",
-        show_default=True,
-        help="Version of OME-Zarr.",
+        metavar="VERSION",
+        help=f"Version of OME-Zarr: {', '.join(VERSIONS)}.  [default: 0.5]",
     ),
     click.option(
         "--memory-limit",
@@ -224,7 +230,7 @@ RUNNING = (
         type=click.Choice(["local", "cuda", "slurm"]),
         help="Start a cluster for this run and close it after: processes of this "
         "machine, one for each of its GPUs (pip install 'dask-pyramid[gpu-cluster]'), "
-        "or jobs of SLURM (pip install 'dask-pyramid[slurm]').",
+        "or jobs of SLURM (pip install 'dask-pyramid[slurm]').  [default: none]",
     ),
     click.option(
         "--cluster-option",
@@ -234,13 +240,14 @@ RUNNING = (
         callback=parsed_by(options.settings),
         help="Argument of distributed.LocalCluster, dask_cuda.LocalCUDACluster or "
         "dask_jobqueue.SLURMCluster, such as cores=8 or memory=32GB; may be repeated. "
-        "Values are JSON, or else text.",
+        "Values are JSON, or else text.  [default: those of the cluster]",
     ),
     click.option(
         "--jobs",
         metavar="N[:M]",
         callback=parsed_by(options.span),
-        help="Workers or jobs of the cluster; N:M adapts their number to the work.",
+        help="Workers or jobs of the cluster; N:M adapts their number to the work.  "
+        "[default: what local clusters choose, or 1 job]",
     ),
     click.option(
         "--wait",
@@ -265,7 +272,10 @@ STORE = (
 )
 SOURCE_STORE = (
     click.option(
-        "--source-endpoint", metavar="URL", help="Server of IN, where it differs."
+        "--source-endpoint",
+        metavar="URL",
+        help="Server of IN, where it differs.  [default: --endpoint, if that is for "
+        "IN, too]",
     ),
     click.option(
         "--source-anonymous", is_flag=True, help="Do not sign requests for IN alone."
@@ -275,16 +285,15 @@ COMPRESSOR = click.option(
     "--compressor",
     "compressors",
     type=click.Choice(COMPRESSORS),
-    default="blosc",
-    show_default=True,
-    help="Codec: blosc is zstd level 3 with byte shuffle; with a checksum where the "
-    "format has one.",
+    metavar="NAME",
+    help=f"Codec: {', '.join(COMPRESSORS)}; blosc is zstd level 3 with byte shuffle. "
+    "With a checksum where the format has one.  [default: blosc]",
 )
 UNITS = click.option(
     "--units",
     metavar="NUMBERS",
     callback=parsed_by(options.unit_numbers),
-    help="Only these units of the plan: 3,17.",
+    help="Only these units of the plan: 3,17.  [default: all]",
 )
 MODE = click.option(
     "--mode",
@@ -299,21 +308,14 @@ BREAK_LOCK = click.option(
     is_flag=True,
     help="Write although another process seems to write this store.",
 )
-PROGRESS = click.option(
-    "--progress/--no-progress",
-    default=None,
-    help="Show a bar on standard error.  [default: if that is a terminal]",
-)
 METHOD, LEVELS, MACHINE = LAYOUT[:2], LAYOUT[:5], LAYOUT[-2:]
 DEVICE = (
     click.option(
         "--device",
         type=click.Choice(["cpu", "gpu", "auto"]),
-        default="cpu",
-        show_default=True,
         help="Where levels are made; the result is the same. gpu needs CuPy (pip "
         "install 'dask-pyramid[gpu-cuda12]' or [gpu-cuda13]); auto takes a GPU where "
-        "that pays, and says so in the log.",
+        "that pays, and says so in the log (-v).  [default: cpu]",
     ),
     click.option(
         "--gpu-memory-limit",
@@ -325,29 +327,16 @@ DEVICE = (
 RETRIES = click.option(
     "--retries",
     type=click.IntRange(min=0),
-    default=2,
-    show_default=True,
     metavar="N",
-    help="How often a unit is tried again after an error that may pass.",
+    help="How often a unit is tried again after an error that may pass.  [default: 2]",
 )
 
-DEBUG = click.option(
-    "-v", "--debug", is_flag=True, help="Show the traceback of an error."
-)
-JSON = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON instead of tables."
-)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, no tables.")
 
-
-def with_options(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
-    """Apply decorators so that options appear in the order given."""
-
-    def decorate(command: Command) -> Command:
-        for decorator in reversed(decorators):
-            command = decorator(command)
-        return command
-
-    return decorate
+# Files are completed by shells; whether there are any is for the verbs to say.
+SOURCE = click.argument("source", metavar="IN", type=click.Path())
+TARGET = click.argument("target", metavar="OUT", type=click.Path())
+PLACE = click.argument("store", metavar="STORE", type=click.Path())
 
 
 def storage_options(endpoint: str | None, anonymous: bool) -> dict[str, Any] | None:

@@ -8,12 +8,14 @@ import click
 
 import dask_pyramid as dp
 from dask_pyramid import options
+from dask_pyramid.cli.commands import Command
 from dask_pyramid.cli.opening import open_source
 from dask_pyramid.cli.parameters import (
     AS_LABELS,
     BREAK_LOCK,
     COMPRESSOR,
     DEBUG,
+    JSON,
     LAYOUT,
     MODE,
     PROGRESS,
@@ -21,14 +23,16 @@ from dask_pyramid.cli.parameters import (
     RETRIES,
     RUNNING,
     RUNNING_NAMES,
+    SOURCE,
     SOURCE_STORE,
     STORE,
+    TARGET,
     parsed_by,
     storage_options,
     with_options,
 )
 from dask_pyramid.cli.running import client_of
-from dask_pyramid.cli.telling import GO_ON, reported, stoppable
+from dask_pyramid.cli.telling import as_text, reported, stoppable, tell_pyramid
 
 if TYPE_CHECKING:
     from dask_pyramid.plan import PyramidPlan
@@ -41,25 +45,26 @@ _SPACING = (
         metavar="LENGTHS",
         callback=parsed_by(options.lengths),
         help="Spacing wanted, in the unit of the image or with one: 0.5, 500nm, or by "
-        "axis, z=1,y=0.5.",
+        "axis, z=1,y=0.5.  [default: none]",
     ),
     click.option(
         "--factor",
         metavar="NUMBERS",
         callback=parsed_by(options.sigma),
-        help="New samples for each old one: 0.5, or by axis, z=9.4.",
+        help="New samples for each old one: 0.5, or by axis, z=9.4.  [default: none]",
     ),
     click.option(
         "--shape",
         metavar="VOXELS",
         callback=parsed_by(options.sizes),
-        help="Extent wanted, for each axis or by name: y=512,x=512.",
+        help="Extent wanted, for each axis or by name: y=512,x=512.  [default: none]",
     ),
     click.option(
         "--isotropic",
         metavar="LENGTH",
         callback=parsed_by(options.lengths),
-        help="One spacing for all spatial axes: finest, coarsest, or a length.",
+        help="One spacing for all spatial axes: finest, coarsest, or a length.  "
+        "[default: none]",
     ),
     click.option(
         "--zoom",
@@ -92,7 +97,8 @@ _WAY = (
     click.option(
         "--by",
         type=click.Choice(["nearest", "mean", "gaussian"]),
-        help="What axes that shrink are made by, in place of Gaussian and spline.",
+        help="What axes that shrink are made by, in place of Gaussian and spline.  "
+        "[default: none]",
     ),
     click.option(
         "--boundary",
@@ -114,10 +120,13 @@ _WRITING_NAMES = (
 )
 
 
-@click.command(epilog="Example: dask-pyramid resample a.tif b.ome.zarr --isotropic "
-               "finest --order 3")  # fmt: skip
-@click.argument("source", metavar="IN")
-@click.argument("target", metavar="OUT")
+@click.command(
+    cls=Command,
+    epilog="""\b
+Example:
+  dask-pyramid resample a.tif b.ome.zarr --isotropic finest --order 3""",
+)
+@with_options(SOURCE, TARGET)
 @with_options(*_SPACING, *_WAY, *READING, AS_LABELS, *LAYOUT, *STORE, *SOURCE_STORE)
 @click.option(
     "--plan",
@@ -125,12 +134,14 @@ _WRITING_NAMES = (
     is_flag=True,
     help="Print what would be written, and how large it gets; nothing is read.",
 )
-@with_options(COMPRESSOR, MODE, BREAK_LOCK, *RUNNING, RETRIES, PROGRESS, DEBUG)
+@with_options(COMPRESSOR, MODE, BREAK_LOCK, *RUNNING, RETRIES, PROGRESS)
+@with_options(JSON, DEBUG)
 def resample(
     source: str,
     target: str,
     *,
     only_plan: bool,
+    as_json: bool,
     debug: bool,
     endpoint: str | None,
     anonymous: bool,
@@ -152,23 +163,27 @@ def resample(
         "method": given.pop("by"),
         "boundary": given.pop("boundary"),
     }
-    again = "run it again" if only_plan else GO_ON
-    with stoppable(target, again), reported(debug), client_of(**running) as client:
+    with (
+        stoppable(target, resumes=not only_plan),
+        reported(debug),
+        client_of(**running) as client,
+    ):
         own = storage_options(source_endpoint, source_anonymous)
         image = dp.resample(open_source(source, target, given, own=own), **way)
         if only_plan:
             for name in _WRITING_NAMES:
                 del given[name]
-            _tell_plan(dp.plan_pyramid(image, **given), target)
+            _tell_plan(dp.plan_pyramid(image, **given), target, as_json=as_json)
             return
-        click.echo(str(dp.write_pyramid(image, target, client=client, **given)))
+        made = dp.write_pyramid(image, target, client=client, **given)
+        tell_pyramid(made, as_json=as_json, options=given["storage_options"])
 
 
-def _tell_plan(plan: PyramidPlan, target: str) -> None:
+def _tell_plan(plan: PyramidPlan, target: str, *, as_json: bool) -> None:
     from dask_pyramid.locations import is_url, local_path
     from dask_pyramid.room import warn_of_room
 
     folder = local_path(target)
     if not is_url(folder):
         warn_of_room(plan, folder)
-    click.echo(str(plan))
+    click.echo(as_text(plan.to_json()) if as_json else str(plan))

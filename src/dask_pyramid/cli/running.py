@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from dask_pyramid.configuration import configured
+
 __all__ = ["client_of"]
 
 
@@ -25,7 +27,7 @@ def client_of(
         return nullcontext(scheduler)
     if scheduler is not None:
         raise click.UsageError("--scheduler and --cluster exclude each other")
-    device = click.get_current_context().params.get("device")
+    device = configured("device", click.get_current_context().params.get("device"))
     if cluster == "cuda" and device == "cpu":
         raise click.UsageError("--cluster cuda needs --device gpu or auto")
     from dask_pyramid.clusters import start_cluster

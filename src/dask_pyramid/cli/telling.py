@@ -1,9 +1,11 @@
-"""What the commands tell: results, errors and warnings in a line, how to go on."""
+"""What the commands tell: results, errors, warnings and log in lines, how to go on."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import sys
 import warnings
 from contextlib import contextmanager
@@ -11,36 +13,55 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from dask_pyramid.stopping import Terminated, raising_on_sigterm
+from dask_pyramid.cli.commands import command_again
+from dask_pyramid.cli.verbosity import verbosity
+from dask_pyramid.progress import say
+from dask_pyramid.stopping import Terminated, raising_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["GO_ON", "as_text", "reported", "stoppable"]
+    from dask_pyramid.pyramid import Pyramid
 
-# How to go on with what was written in part.
-GO_ON = "give the same command with --mode a"
+__all__ = ["as_text", "reported", "stoppable", "tell_pyramid"]
 
 # Their messages are written for users; any other is named by its type, too.
 _EXPECTED = (ValueError, TypeError, OSError, ImportError)
 
 _INTERRUPTED, _TERMINATED = 130, 143
 
+# By how often -v was given; -1 is -q.
+_LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
+
 
 @contextmanager
-def stoppable(target: str, again: str = GO_ON) -> Iterator[None]:
-    """End on Ctrl-C and SIGTERM with a line that says how to go on."""
+def stoppable(target: str, *, resumes: bool = True) -> Iterator[None]:
+    """End on Ctrl-C and SIGTERM with the command that goes on.
+
+    Parameters
+    ----------
+    target : str
+        What is written.
+    resumes : bool
+        Whether that command needs ``--mode a``.
+    """
     try:
-        with raising_on_sigterm():
+        with raising_on_signals(_tell_stopping):
             yield
     except KeyboardInterrupt as error:
         ended = isinstance(error, Terminated)
-        _stop(target, again, _TERMINATED if ended else _INTERRUPTED)
+        _stop(target, resumes, _TERMINATED if ended else _INTERRUPTED)
 
 
-def _stop(target: str, again: str, status: int) -> NoReturn:
+def _tell_stopping() -> None:
+    with contextlib.suppress(OSError):  # nobody may be there to read it
+        os.write(2, b"\nStopping when the units that run are done ...\n")
+
+
+def _stop(target: str, resumes: bool, status: int) -> NoReturn:
     click.echo(
-        f"Interrupted: nothing was published at {target}; to go on, {again}",
+        f"Interrupted: nothing was published at {target}. What is done is kept; to go "
+        f"on:\n  {command_again(resumes=resumes)}",
         err=True,
     )
     # What zarr's event loop has left undone is no news now.
@@ -53,12 +74,23 @@ def as_text(value: Any) -> str:
     return json.dumps(value, indent=2)
 
 
+def tell_pyramid(pyramid: Pyramid, *, as_json: bool, options: Any) -> None:
+    """Print a pyramid that was written: as a table, or what `info` says as JSON."""
+    if as_json:
+        from dask_pyramid.info import stored_info
+
+        click.echo(as_text(stored_info(pyramid.location, storage_options=options)))
+    else:
+        click.echo(str(pyramid))
+
+
 @contextmanager
 def reported(debug: bool) -> Iterator[None]:  # a flag of the command
-    """Turn errors and warnings into lines on standard error."""
-    with warnings.catch_warnings():
+    """Turn errors, warnings and the log into lines on standard error."""
+    with warnings.catch_warnings(), _logged():
         if not sys.warnoptions:
-            warnings.simplefilter("default", UserWarning)
+            quiet = verbosity() < 0
+            warnings.simplefilter("ignore" if quiet else "default", UserWarning)
         warnings.showwarning = _show_warning
         try:
             yield
@@ -70,8 +102,36 @@ def reported(debug: bool) -> Iterator[None]:  # a flag of the command
             raise click.ClickException(_message(error)) from error
 
 
+class _Lines(logging.Handler):
+    """Writes records above the bar, if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        say(self.format(record))
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Show the log of this package as far as it was asked for."""
+    log, handler = logging.getLogger("dask_pyramid"), _Lines()
+    level, spreads = log.level, log.propagate
+    if verbosity() > 0:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    else:
+        handler.setFormatter(logging.Formatter("Warning: %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(_LEVELS[verbosity()])
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = spreads
+
+
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"Warning: {_one_line(str(message))}", err=True)
+    say(f"Warning: {_one_line(str(message))}")
 
 
 def _message(error: Exception) -> str:

@@ -5,14 +5,26 @@ from __future__ import annotations
 import click
 
 import dask_pyramid as dp
-from dask_pyramid.cli.parameters import DEBUG, STORE, storage_options, with_options
+from dask_pyramid.cli.commands import Command
+from dask_pyramid.cli.parameters import (
+    DEBUG,
+    PLACE,
+    STORE,
+    storage_options,
+    with_options,
+)
 from dask_pyramid.cli.telling import reported
 
 __all__ = ["view"]
 
 
-@click.command(epilog="Example: dask-pyramid view a.ome.zarr")
-@click.argument("store", metavar="STORE")
+@click.command(
+    cls=Command,
+    epilog="""\b
+Example:
+  dask-pyramid view a.ome.zarr""",
+)
+@PLACE
 @click.option(
     "--viewer",
     type=click.Choice(["neuroglancer", "napari"]),

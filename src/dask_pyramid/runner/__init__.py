@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from dask_pyramid.configuration import configured
 from dask_pyramid.kernels import load_compiled
 from dask_pyramid.runner.local import Synchronous, Threads
 from dask_pyramid.runner.order import nearby
@@ -35,8 +36,9 @@ def run_units(
     client: Team | None = None,
     progress: ProgressCallback | None = None,
     skip: Container[int] = (),
+    only: Container[int] | None = None,
     on_receipt: Callable[[Receipt], object] | None = None,
-    retries: int = 2,
+    retries: int | None = None,
 ) -> None:
     """Run all units of a plan.
 
@@ -49,14 +51,18 @@ def run_units(
     client : Team, optional
         Who runs the units, from `connect`; by default threads of this process.
     progress : callable, optional
-        Called with a `Progress` in this thread after each unit.
+        Called with a `Progress` in this thread, at the start and after each unit.
     skip : container of int
         Numbers of units that are done already.
+    only : container of int, optional
+        Numbers of the units to be run, of which those that are done are skipped; all
+        others are left to others. By default all.
     on_receipt : callable, optional
         Called with the `Receipt` of each unit in this thread, in the order in which
         they finish; nothing is kept here.
-    retries : int
-        How often a unit is tried again after an error that may pass.
+    retries : int, optional
+        How often a unit is tried again after an error that may pass; by default what
+        the configuration says.
 
     Raises
     ------
@@ -67,10 +73,10 @@ def run_units(
     ConnectionError
         If the scheduler of the client is gone.
     """
-    plan = job.plan
-    done = sum(number in skip for number in range(plan.n_tasks)) if skip else 0
-    tally = Tally(plan.n_tasks, done=done, on_receipt=on_receipt, progress=progress)
-    if done == plan.n_tasks:
+    plan, retries = job.plan, configured("retries", retries)
+    tally = Tally(plan, skip=skip, only=only, on_receipt=on_receipt, progress=progress)
+    tally.report()
+    if tally.ended:
         return
     pool = _pool(job, graph, client)
     try:
@@ -78,7 +84,11 @@ def run_units(
             units = (
                 plan.units.at(number, index) for index in nearby(sweep.grid, sweep.axis)
             )
-            left = (unit for unit in units if unit.number not in skip)
+            left = (
+                unit
+                for unit in units
+                if (only is None or unit.number in only) and unit.number not in skip
+            )
             Window(pool, plan, retries=retries, tally=tally).run(left)
     except Exception as error:
         error.add_note(f"{tally.done} of {tally.total} units are done")

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from dask_pyramid.configuration import configured
 from dask_pyramid.crew import Crew, Member, of_members, of_processes, of_threads
 from dask_pyramid.graph import resample_array
-from dask_pyramid.offers import here, on_workers, report
+from dask_pyramid.offers import asked, here, on_workers, report
 from dask_pyramid.runner.processes import refuse_unguarded
 from dask_pyramid.sources.resampled import ResampledReader
 
@@ -61,7 +62,7 @@ def connect(
     *,
     workers: int | None = None,
     memory_limit: int | str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     gpu_memory_limit: int | str | None = None,
 ) -> Iterator[Team]:
     """Find out who runs the units, and reach them.
@@ -77,7 +78,7 @@ def connect(
         Threads or processes; by default the number of cores.
     memory_limit : int or str, optional
         Bytes for all processes together; by default half of what there is.
-    device : {"cpu", "gpu", "auto"}
+    device : {"cpu", "gpu", "auto"}, optional
         Where levels are made; it is those who run units that are asked for GPUs.
     gpu_memory_limit : int or str, optional
         Bytes of each GPU that may be used; by default half of what it has.
@@ -97,6 +98,8 @@ def connect(
     RuntimeError
         If a script that uses processes lacks its guard.
     """
+    device, gpu_memory_limit = asked(device, gpu_memory_limit)
+    memory_limit = configured("memory-limit", memory_limit)
     if client is None:
         client = _default(workers)
     kind = _kind(client)
@@ -113,7 +116,7 @@ def connect(
             yield Team(kind=kind, crew=replace(crew, offer=offer), client=opened)
     elif kind == "processes":
         refuse_unguarded()
-        crew = of_processes(workers, memory_limit)
+        crew = of_processes(configured("workers", workers), memory_limit)
         count = crew.shares[0].processes
         offer = here(device, gpu_memory_limit, processes=count)
         yield Team(kind=kind, crew=replace(crew, offer=offer))
@@ -123,15 +126,14 @@ def connect(
                 f"workers must be 1 or None for the synchronous scheduler, got "
                 f"{workers!r}"
             )
-        crew = of_threads(1 if kind == "synchronous" else workers, memory_limit)
+        count = 1 if kind == "synchronous" else configured("workers", workers)
+        crew = of_threads(count, memory_limit)
         offer = here(device, gpu_memory_limit)
         yield Team(kind=kind, crew=replace(crew, offer=offer))
 
 
 def _default(workers: int | None) -> Any:
     """Return what dask would use: its configuration, in which a client sets itself."""
-    if "dask" not in sys.modules:
-        return "threads"
     import dask
 
     chosen = dask.config.get("scheduler", None)

@@ -18,7 +18,7 @@ from dask_pyramid.axes import (
     storage_permutation,
 )
 from dask_pyramid.image import Image, Reader
-from dask_pyramid.locations import is_url, local_path, public_url
+from dask_pyramid.locations import is_url, is_zipped, local_path, public_url
 from dask_pyramid.sources.arrays import ArrayReader, TransposedReader
 from dask_pyramid.sources.opened import Opened
 from dask_pyramid.store_options import StoreOptions, parse_options
@@ -272,6 +272,8 @@ def _open_location(
         if path.suffix == ".zarr" or is_zarr(source):
             return open_zarr(source, axes)
         return (open_file if find_format(source) else open_folder)(source, axes)
+    if is_zipped(source) and path.is_file():
+        return open_zarr(source, axes)
     file, part = split_part(source)
     if not os.path.exists(file):
         raise FileNotFoundError(

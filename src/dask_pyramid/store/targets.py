@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.credentials import address_of
-from dask_pyramid.locations import is_url, local_path, public_url
+from dask_pyramid.locations import is_url, local_path, public_url, refuse_unwritable
 from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources.opened import ProcessCache
 from dask_pyramid.sources.zarr_arrays import ZarrReader
@@ -193,6 +193,7 @@ def _opened(
     text = local_path(os.fspath(target))
     if not text:
         raise ValueError("target must be a path or URL, got an empty text")
+    refuse_unwritable(text)
     if is_url(text):
         options = options or StoreOptions()
         refuse_sources(address_of(text, options), sources)
@@ -267,8 +268,8 @@ def _existing_place(
     if not isinstance(target, str | os.PathLike):
         return _store_object(target, sources)
     text = local_path(os.fspath(target))
+    refuse_unwritable(text)
     if is_url(text):
-        _refuse_web(text)
         refuse_sources(address_of(text, options), sources)
         return Target(location=text.rstrip("/"), options=options)
     location = os.path.realpath(text)
@@ -321,17 +322,8 @@ def _open_folder(wanted: Target) -> Target:
 
 
 def _open_url(wanted: Target) -> Target:
-    _refuse_web(wanted.location)
-    store = open_store(wanted.location, options=wanted.options, hurried=True)
-    return _found(wanted, store)
-
-
-def _refuse_web(url: str) -> None:
-    if url.startswith(("http://", "https://")):
-        raise ValueError(
-            f"target must be a folder or an s3, gs or az URL, got {public_url(url)!r}; "
-            "a web server takes no objects"
-        )
+    url, options = wanted.location, wanted.options
+    return _found(wanted, open_store(url, options=options, hurried=True))
 
 
 def _open_store_object(store: Any, wanted: Target, sources: Sequence[str]) -> Target:

@@ -74,8 +74,7 @@ def verify_pyramid(
     storage_options : dict or StoreOptions, optional
         How to open a URL.
     progress : bool or callable, optional
-        Whether to show a bar; a callable gets a `VerifyProgress` after each task. By
-        default a bar where standard error is a terminal.
+        As for `write_pyramid`; a callable gets a `VerifyProgress` after each task.
 
     Returns
     -------
@@ -110,7 +109,7 @@ def verify_pyramid(
     tree = open_tree(store, storage_options)
     log = Log()
     with (
-        connect(client, workers=workers) as team,
+        connect(client, workers=workers, device="cpu") as team,
         verify_callback(progress) as callback,
     ):
         _check_reach(tree, team)

@@ -58,6 +58,10 @@ class Checked:
     """Bytes read of this level, decoded."""
     content: str = ""
     """What explains the content, and how that is known."""
+    scale: tuple[float, ...] = ()
+    """Spacing along each axis as stated; empty if it could not be read."""
+    spatial: tuple[bool, ...] = ()
+    """Which axes are those of space; empty if it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +117,8 @@ class Verification:
             "ok": self.ok,
             "findings": [asdict(found) for found in self.findings],
             "levels": [
-                {**asdict(level), "shape": list(level.shape)} for level in self.levels
+                {name: _plain(value) for name, value in asdict(level).items()}
+                for level in self.levels
             ],
         }
 
@@ -183,3 +188,7 @@ class Log:
         ]
         rank = {"error": 0, "warning": 1, "note": 2}
         return tuple(sorted([*self._found, *rest], key=lambda f: rank[f.severity]))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -87,6 +87,8 @@ class Part:
                     stored=None if presence is None else presence.count,
                     **counts,
                     content=self._content(level.number),
+                    scale=level.scale or (),
+                    spatial=tuple(axis.is_space for axis in self.image.axes or ()),
                 )
             )
         return found

@@ -5,18 +5,26 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from dask_pyramid.tables import Table, bytes_text, table_html, table_text, vectors
+from dask_pyramid.drawing import levels_svg
+from dask_pyramid.tables import (
+    Table,
+    bytes_text,
+    html_block,
+    numbers_text,
+    table_text,
+    vectors,
+)
 
 if TYPE_CHECKING:
-    from dask_pyramid.verify.findings import Finding, Verification
+    from dask_pyramid.verify.findings import Checked, Finding, Verification
 
 __all__ = ["title", "verification_html", "verification_text"]
 
 # Marks that can be told apart without colour, and colours that suit light and dark.
 _MARKS = {
-    "error": ("x", "#d1242f"),
-    "warning": ("!", "#bf8700"),
-    "note": ("-", "#6e7781"),
+    "error": ("x", "var(--jp-error-color1,#d1242f)"),
+    "warning": ("!", "var(--jp-warn-color1,#bf8700)"),
+    "note": ("-", "var(--jp-border-color1,#6e7781)"),
 }
 
 
@@ -47,14 +55,37 @@ def verification_text(found: Verification) -> str:
 
 def verification_html(found: Verification) -> str:
     """Return a verification as HTML in the colours of the page."""
-    rows = "".join(map(_finding_html, found.findings))
-    levels = table_html(_levels(found)) if found.levels else ""
-    return (
-        '<div style="color:inherit;background:transparent">'
-        f'<div style="font-weight:600">{escape(title(found))}</div>'
-        f'<div style="margin:4px 0">{escape(_facts(found))}</div>'
-        f"{levels}{rows}</div>"
+    return html_block(
+        title(found),
+        _levels(found).beside("voxel size", map(_voxel_text, found.levels)),
+        facts=_facts(found),
+        svg=_drawing(found),
+        below="".join(map(_finding_html, found.findings)),
     )
+
+
+def _drawing(found: Verification) -> str:
+    """Return the levels of the image to scale; nothing if their axes are not known."""
+    levels = [
+        (number, level)
+        for number, level in enumerate(found.levels)
+        if not level.path.startswith("labels/")
+    ]
+    shapes = [
+        tuple(n for n, space in zip(level.shape, level.spatial, strict=True) if space)
+        for _, level in levels
+        if len(level.spatial) == len(level.shape)
+    ]
+    if len(shapes) < len(levels) or not all(2 <= len(shape) <= 3 for shape in shapes):
+        return ""
+    named = {finding.level for finding in found.errors}
+    wrong = [i for i, (_, level) in enumerate(levels) if level.path in named]
+    return levels_svg(shapes, wrong=wrong) if shapes else ""
+
+
+def _voxel_text(level: Checked) -> str:
+    pairs = zip(level.scale, level.spatial, strict=False)
+    return numbers_text([size for size, space in pairs if space]) or "-"
 
 
 def _facts(found: Verification) -> str:

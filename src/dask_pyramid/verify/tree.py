@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.locations import is_url, local_path, public_url
+from dask_pyramid.locations import is_url, is_zipped, local_path, public_url
 from dask_pyramid.sources.opened import reason
 from dask_pyramid.sources.zarr_arrays import ZarrReader, open_zarr_array
 from dask_pyramid.store_options import StoreOptions, parse_options
@@ -71,7 +71,9 @@ def _opened(store: Any) -> Any:
     return sync(StorePath.open(store, "", mode="r")).store
 
 
-def _folder(place: str) -> FolderTree:
+def _folder(place: str) -> Tree:
+    if is_zipped(place) and Path(place).is_file():
+        return StoreTree(open_store(place), location=place)
     if not Path(place).is_dir():
         there = "a file" if Path(place).exists() else "where there is nothing"
         raise FileNotFoundError(

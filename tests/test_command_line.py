@@ -1,0 +1,181 @@
+"""The commands as a whole: one look, one way to tell, and a page that says the same."""
+
+import importlib.util
+import json
+import logging
+import shlex
+import signal
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import dask_pyramid as dp
+from dask_pyramid.cli import commands, main
+from dask_pyramid.info import stored_info
+from pages import ROOT
+
+ALL = sorted(main.commands)
+IMAGE = np.arange(8 * 32 * 32, dtype="uint16").reshape(8, 32, 32)
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return dp.write_pyramid(IMAGE, tmp_path / "in", scale_factors=[]).location
+
+
+def test_the_page_of_the_command_line_holds_the_help_of_all_commands():
+    path = ROOT / "docs" / "make_command_line.py"
+    spec = importlib.util.spec_from_file_location("make_command_line", path)
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    _, _, found = maker.PAGE.read_text(encoding="utf-8").partition(maker.TITLE)
+    assert found.split() == maker.all_help().split(), f"run python {path}"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_option_of_a_command_says_its_default_and_stands_in_a_group(name):
+    command = main.commands[name]
+    for option in command.params:
+        if not isinstance(option, click.Option):
+            continue
+        told = option.help or ""
+        shown = option.show_default or option.required or option.is_flag
+        counted = option.count
+        assert shown or counted or "[default" in told, option.name
+    text = run(name, "--help").output
+    assert "Exit status: 0 done, 1 error, 2 wrong usage" in text
+    assert "\nOptions:" not in text or name in ("completion", "verify", "view", *OWN)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+# Commands with options of their own, which are told first.
+OWN = ("compare", "labels", "thumbnail")
+
+
+def test_all_commands_stand_in_a_group():
+    named = {n for names in commands._COMMANDS.values() for n in names.split()}
+    assert set(main.commands) - named == {"completion"}
+    assert named <= set(main.commands)
+
+
+def test_every_command_that_writes_tells_its_result_as_json(tmp_path, stored):
+    options = ("--factors", "2", "--chunks", "16", "--json", "-q")
+    for arguments in (
+        ("write", stored, tmp_path / "a", *options),
+        ("add-levels", tmp_path / "a", "--factors", "2,4", "--json"),
+        ("update", tmp_path / "a", "--region", "z=0:1", "--json"),
+        ("append", tmp_path / "a", stored, "--axis", "z", "--json"),
+        ("resample", stored, tmp_path / "b", "--factor", "0.5", *options),
+    ):
+        result = run(*arguments)
+        assert (result.exit_code, result.stderr) == (0, ""), result.output
+        target = tmp_path / ("b" if arguments[0] == "resample" else "a")
+        expected = json.loads(json.dumps(stored_info(target)))
+        assert json.loads(result.stdout) == expected
+
+
+def test_shares_and_the_end_of_a_plan_tell_json(tmp_path, stored):
+    assert run("plan", stored, tmp_path / "c", "--factors", "2").exit_code == 0
+    again = ("plan", stored, tmp_path / "c", "--method", "max", "--factors", "2")
+    assert "--mode" not in run(*again, "--mode", "w").output
+    told = json.loads(run("units", tmp_path / "c", "--json").stdout)
+    assert told == {"location": str(tmp_path / "c"), "left": 0}
+    assert json.loads(run("finish", tmp_path / "c", "--json").stdout)["method"] == "max"
+
+
+@pytest.mark.parametrize(
+    ("given", "again"),
+    [
+        (["write", "in", "o ut"], ["write", "in", "o ut", "--mode", "a"]),
+        (
+            ["write", "in", "out", "--mode", "w", "-v"],
+            ["write", "in", "out", "-v", "--mode", "a"],
+        ),
+        (
+            ["resample", "in", "out", "--mode=w-", "--factor", "2"],
+            ["resample", "in", "out", "--factor", "2", "--mode", "a"],
+        ),
+        (["write", "in", "out", "--units", "3"], None),
+        (["add-levels", "out", "--factors", "2"], None),
+        (["append", "out", "in"], None),
+        (["units", "out", "--shard", "1/8"], None),
+    ],
+)
+def test_ctrl_c_tells_the_exact_command_that_goes_on(given, again, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    for verb in ("write_pyramid", "add_levels", "append", "run_units", "open_image"):
+        monkeypatch.setattr(dp, verb, interrupt)
+    result = run(*given)
+    assert result.exit_code == 130
+    assert "nothing was published at o" in result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert shlex.split(last) == ["dask-pyramid", *(again or given)]
+
+
+def test_a_signal_tells_at_once_that_the_command_stops(monkeypatch, capfd):
+    def wait(*_, **__):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(dp, "write_pyramid", wait)
+    assert run("write", "in", "out").exit_code == 143
+    assert "Stopping when the units that run are done" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), ["Warning: careful", "Warning: tried again"]),
+        (("-v",), ["Warning: careful", "INFO going on", "WARNING tried again"]),
+        (("-vv",), ["DEBUG detail", "INFO going on"]),
+        (("-q",), []),
+    ],
+)
+def test_verbosity_chooses_what_is_told(options, words, monkeypatch):
+    def talk(*_, **__):
+        import warnings
+
+        warnings.warn("careful", UserWarning, stacklevel=1)
+        log = logging.getLogger("dask_pyramid")
+        log.debug("detail")
+        log.info("going on")
+        log.warning("tried again")
+        return "done"
+
+    monkeypatch.setattr(dp, "write_pyramid", talk)
+    result = run("write", "in", "out", *options)
+    assert result.stdout == "done\n"
+    assert all(word in result.stderr for word in words)
+    assert ("going on" in result.stderr) == (options in (("-v",), ("-vv",)))
+    assert (result.stderr == "") == (not words)
+
+
+def test_quiet_turns_progress_off_unless_it_is_asked_for(monkeypatch):
+    found = []
+
+    def record(*_, progress, **__):
+        found.append(progress)
+
+    monkeypatch.setattr(dp, "write_pyramid", record)
+    for options in ((), ("-q",), ("-q", "--progress"), ("--no-progress",)):
+        run("write", "in", "out", *options)
+    assert found == [None, False, True, False]
+    assert run("write", "in", "out", "-q", "-v").exit_code == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_are_told_how_to_complete(shell, monkeypatch):
+    assert "_DASK_PYRAMID_COMPLETE" in run("completion", shell).stdout
+    words = {"COMP_WORDS": "dask-pyramid write --compr", "COMP_CWORD": "2"}
+    for name, value in words.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("_DASK_PYRAMID_COMPLETE", "bash_complete")
+    found = CliRunner().invoke(main, [], prog_name="dask-pyramid")
+    assert found.output == "plain,--compressor\n"

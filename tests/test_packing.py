@@ -1,0 +1,200 @@
+"""Zipped OME-Zarr files (.ozx) as target and as source."""
+
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import zarr
+from click.testing import CliRunner
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+import dask_pyramid as dp
+from dask_pyramid.cli import main
+from dask_pyramid.info import stored_info
+from dask_pyramid.zip_store import ZippedStore
+from drawn import values
+
+ARRAY = values((20, 60, 70), "uint16")
+HOW = {"scale_factors": [2, 4], "chunks": 16, "shards": 32, "progress": False}
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    place = tmp_path_factory.mktemp("packed") / "a.ozx"
+    dp.write_pyramid(ARRAY, place, labels=ARRAY > 9, **HOW)
+    return place
+
+
+def test_the_file_is_as_the_draft_recommends(packed):
+    with zipfile.ZipFile(packed) as archive:
+        entries = archive.infolist()
+        assert archive.testzip() is None
+        comment = json.loads(archive.comment)
+    part = {"centralDirectory": {"jsonFirst": True}}
+    assert comment == {"ome": {"version": "0.5", "zipFile": part}}
+    metadata = [e.filename for e in entries if e.filename.endswith("zarr.json")]
+    assert [e.filename for e in entries[: len(metadata)]] == metadata
+    assert metadata[0] == "zarr.json"
+    depths = [name.count("/") for name in metadata]
+    assert depths == sorted(depths)
+    offsets = [e.header_offset for e in entries]
+    assert offsets == sorted(offsets)
+    assert {e.compress_type for e in entries} == {zipfile.ZIP_STORED}
+    data = packed.read_bytes()
+    for entry in entries:
+        # The extra field 1 of a local header is that of ZIP64.
+        start = entry.header_offset + 30 + len(entry.filename)
+        assert data[start : start + 2] == b"\x01\x00"
+
+
+def test_the_file_holds_what_a_folder_would_and_no_other_trace_is_left(
+    packed, tmp_path
+):
+    assert names(packed.parent) == ["a.ozx"]
+    folder = dp.write_pyramid(ARRAY, tmp_path / "a.zarr", labels=ARRAY > 9, **HOW)
+    found = dp.open_pyramid(packed)
+    for a, b in zip(found.levels, folder.levels, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(
+        found.labels["labels"].levels, folder.labels["labels"].levels, strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    assert found.translation == folder.translation
+    assert dp.verify_pyramid(packed, sample="full").ok
+    assert stored_info(packed)["levels"] == stored_info(tmp_path / "a.zarr")["levels"]
+    with zarr.storage.ZipStore(packed, mode="r") as store:
+        group = zarr.open_group(store, mode="r")
+        np.testing.assert_array_equal(group["0"][:], ARRAY)
+
+
+def test_a_file_is_a_source_as_any_other(packed, tmp_path):
+    image = dp.open_image(packed)
+    assert image.shape == ARRAY.shape
+    again = dp.write_pyramid(str(packed), tmp_path / "b.ozx", client="processes", **HOW)
+    np.testing.assert_array_equal(again.levels[0], ARRAY)
+    with pytest.raises(ValueError, match="a source is never modified"):
+        dp.write_pyramid(image, packed, mode="w", **HOW)
+
+
+class _StopError(Exception):
+    pass
+
+
+def test_a_run_that_is_killed_leaves_no_file_and_ends_with_the_same_bytes(
+    tmp_path, monkeypatch
+):
+    undisturbed, place = tmp_path / "a.ozx", tmp_path / "b.ozx"
+    source = zarr.create_array(tmp_path / "in.zarr", data=ARRAY)
+    image = str(source.store.root)
+    how = {**HOW, "name": "image"}
+    dp.write_pyramid(image, undisturbed, **how)
+
+    def stop(*_, **__):
+        raise _StopError
+
+    with pytest.raises(_StopError):
+        dp.write_pyramid(image, place, **{**how, "progress": stop})
+    assert not place.exists()
+    with pytest.raises(FileExistsError, match="mode='a' resumes"):
+        dp.write_pyramid(image, place, **how)
+    with monkeypatch.context() as patch:
+        patch.setattr("dask_pyramid.store.packing.shutil.copyfileobj", stop)
+        with pytest.raises(_StopError):
+            dp.write_pyramid(image, place, mode="a", **how)
+    assert not place.exists()
+    dp.write_pyramid(image, place, mode="a", **how)
+    assert place.read_bytes() == undisturbed.read_bytes()
+    assert names(tmp_path) == ["a.ozx", "b.ozx", "in.zarr"]
+
+
+def test_a_file_that_is_there_is_kept_replaced_or_refused(tmp_path):
+    place = tmp_path / "a.ozx"
+    source = zarr.create_array(tmp_path / "in.zarr", data=ARRAY)
+    image = str(source.store.root)
+    dp.write_pyramid(image, place, **HOW)
+    before = place.stat()
+    dp.write_pyramid(image, place, mode="a", **HOW)
+    assert place.stat().st_mtime_ns == before.st_mtime_ns
+    with pytest.raises(FileExistsError, match="mode='w' replaces a zipped pyramid"):
+        dp.write_pyramid(image, place, **HOW)
+    with pytest.raises(ValueError, match="method"):
+        dp.write_pyramid(image, place, mode="a", method="mean", **HOW)
+    with pytest.raises(ValueError, match="labels must be in a zip file"):
+        dp.write_pyramid(image, place, mode="a", labels=ARRAY > 9, **HOW)
+    dp.write_pyramid(image, place, mode="w", method="mean", **HOW)
+    assert dp.open_pyramid(place).method == "mean"
+    assert names(tmp_path) == ["a.ozx", "in.zarr"]
+
+
+def test_what_cannot_be_zipped_is_refused_before_anything_is_written(tmp_path):
+    place = tmp_path / "a.ozx"
+    with pytest.raises(ValueError, match=r"version must be 0\.5 or 0\.6"):
+        dp.write_pyramid(ARRAY, place, version="0.4", progress=False)
+    with pytest.raises(ValueError, match="a zip file is written once"):
+        dp.write_pyramid(ARRAY, place, region={"z": (0, 4)})
+    with pytest.raises(ValueError, match="write_pyramid alone writes zipped files"):
+        dp.add_levels(place)
+    assert not names(tmp_path)
+    place.write_text("mine")
+    with pytest.raises(FileExistsError, match="something else"):
+        dp.write_pyramid(ARRAY, place, mode="w", progress=False)
+    assert place.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (None, slice(None)),
+        (RangeByteRequest(3, 7), slice(3, 7)),
+        (OffsetByteRequest(5), slice(5, None)),
+        (SuffixByteRequest(4), slice(-4, None)),
+    ],
+)
+def test_parts_of_an_entry_are_read(packed, asked, expected):
+    store = pickle.loads(pickle.dumps(ZippedStore(str(packed))))
+    with zipfile.ZipFile(packed) as archive:
+        whole = archive.read("0/c/0/0/0")
+    found = sync(store.get("0/c/0/0/0", default_buffer_prototype(), asked))
+    assert found.to_bytes() == whole[expected]
+
+
+def test_a_store_lists_its_entries_and_takes_none(packed):
+    store = ZippedStore(str(packed))
+
+    async def listed(names):
+        return [name async for name in names]
+
+    assert set(sync(listed(store.list_dir("")))) == {
+        *("0", "1", "2", "labels", "zarr.json")
+    }
+    assert sync(store.get("none", default_buffer_prototype())) is None
+    with pytest.raises(FileNotFoundError):
+        sync(store.getsize("none"))
+    with pytest.raises(OSError, match="is written once"):
+        sync(store.set("a", None))
+
+
+def test_files_that_are_no_zip_or_compressed_are_told(tmp_path, packed):
+    place = tmp_path / "a.ozx"
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zarr.json", "{}")
+    with pytest.raises(OSError, match=r"got 'zarr\.json' .* which is compressed"):
+        dp.open_pyramid(place)
+    place.write_bytes(packed.read_bytes()[:-300])
+    with pytest.raises(OSError, match="cannot read"):
+        dp.open_image(place)
+
+
+def test_the_command_writes_and_tells_a_file(tmp_path, packed):
+    place = tmp_path / "b.ozx"
+    done = CliRunner().invoke(main, ["write", str(packed), str(place)])
+    assert done.exit_code == 0, done.output
+    assert CliRunner().invoke(main, ["verify", str(place)]).exit_code == 0

@@ -8,6 +8,7 @@ import h5py
 import mrcfile
 import nibabel
 import numpy as np
+from mrc import save as save_dv
 
 RNG = np.random.default_rng(7)
 VOLUME = RNG.integers(0, 4000, (9, 20, 30), dtype=np.uint16)
@@ -167,6 +168,21 @@ def mrc(folder, *, pixels=VOLUME, **fields):
     return Written(path=path, pixels=pixels, unit="angstrom")
 
 
+def deltavision(folder):
+    """Write two time points of DeltaVision."""
+    path = folder / "a.dv"
+    series = np.stack([VOLUME, VOLUME + 1])
+    sizes = {"dx": 0.25, "dy": 0.5, "dz": 2.0}
+    save_dv(series, path, metadata=sizes, zAxisOrder="t z")
+    return Written(
+        path=path,
+        pixels=series,
+        axes="tzyx",
+        scale=(1.0, 2.0, 0.5, 0.25),
+        translation=(0.0,) * 4,
+    )
+
+
 FORMATS = {
     "hdf5": hdf5,
     "imaris": imaris,
@@ -175,4 +191,5 @@ FORMATS = {
     "nifti": nifti,
     "nifti, compressed": nifti_gz,
     "mrc": mrc,
+    "bioio": deltavision,
 }

@@ -185,7 +185,8 @@ def _parsed(words: list[str]) -> None:
     """Parse a command that is not run."""
     if Path(words[0]).name != "dask-pyramid":
         return
-    command, context = main, click.Context(main)
+    # With its settings: click keeps the option for help that it makes first.
+    command, context = main, click.Context(main, **main.context_settings)
     while isinstance(command, click.Group):
         name, found, words = command.resolve_command(context, words[1:])
         command, words = found, [name, *words]

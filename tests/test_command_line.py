@@ -120,6 +120,17 @@ def test_ctrl_c_tells_the_exact_command_that_goes_on(given, again, monkeypatch):
     assert shlex.split(last) == ["dask-pyramid", *(again or given)]
 
 
+@pytest.mark.parametrize("name", ["info", "verify"])
+def test_ctrl_c_of_a_command_that_only_reads_has_the_same_status(name, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dp, "verify_pyramid", interrupt)
+    monkeypatch.setattr("dask_pyramid.info.stored_info", interrupt)
+    result = run(name, "a")
+    assert (result.exit_code, result.output) == (130, "Interrupted.\n")
+
+
 def test_a_signal_tells_at_once_that_the_command_stops(monkeypatch, capfd):
     def wait(*_, **__):
         signal.raise_signal(signal.SIGTERM)

@@ -13,10 +13,12 @@ import mrcfile
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 
 import dask_pyramid as dp
 import formats
 from dask_pyramid.cli import main
+from dask_pyramid.sources import bioio as scenes
 from dask_pyramid.sources.identity import identify
 from drawn import stored_levels
 from formats import CHANNELS, FORMATS, VOLUME
@@ -109,6 +111,7 @@ def test_a_file_of_something_else_or_of_nothing_is_refused(written):
         ("nifti, compressed", "indexed_gzip", "nifti"),
         ("mrc", "mrcfile", "mrc"),
         ("n5", "tensorstore", "n5"),
+        ("bioio", "bioio", "bioio"),
     ],
 )
 def test_a_package_that_is_missing_is_named_with_its_extra(
@@ -126,6 +129,46 @@ def test_an_unknown_suffix_tells_what_can_be_read(tmp_path):
     path.write_bytes(b"nonsense")
     with pytest.raises(ValueError, match=r"TIFF \(\.tif.*HDF5 \(\.h5 .*extra 'hdf5'"):
         dp.open_image(path)
+
+
+def test_a_reader_of_bioio_that_is_missing_is_named(tmp_path):
+    for suffix, package in ((".sldy", "bioio-sldy"), (".oib", "bioio-bioformats")):
+        path = tmp_path / f"a{suffix}"
+        path.write_bytes(b"nonsense")
+        with pytest.raises(ImportError, match=f"pip install {package}"):
+            scenes.open_scene(str(path), None)
+
+
+def test_a_scene_is_the_first_or_the_one_asked_for(tmp_path):
+    path = str(tmp_path / "a.ome.tif")
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for i, name in enumerate(("left", "right")):
+            size = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5, "PhysicalSizeZ": 2}
+            metadata = {"axes": "CZYX", "Name": name} | size
+            file.write(CHANNELS + np.uint16(i), metadata=metadata)
+    with pytest.warns(UserWarning, match="2 scenes, and the first is opened.*tif/Im"):
+        first = scenes.open_scene(path, None)
+    for part in ("Image:1", "1"):
+        second = scenes.open_scene(path, None, part=part)
+        assert second.axes == ("c", "z", "y", "x")
+        assert second.name == "Image:1"
+        assert second.pixels.chunks == (1, 1, 20, 30)
+        whole = tuple(slice(0, n) for n in CHANNELS.shape)
+        np.testing.assert_array_equal(second.pixels.read(whole), CHANNELS + 1)
+        np.testing.assert_array_equal(first.pixels.read(whole), CHANNELS)
+    with pytest.raises(ValueError, match="got 'Image:7'; it holds Image:0, Image:1"):
+        scenes.open_scene(path, None, part="Image:7")
+
+
+def test_samples_of_colour_are_channels_of_a_scene(tmp_path):
+    path = str(tmp_path / "a.tif")
+    colours = VOLUME[:3].astype(np.uint8).transpose(1, 2, 0)
+    tifffile.imwrite(path, colours, photometric="rgb")
+    opened = scenes.open_scene(path, None)
+    assert opened.axes == ("y", "x", "c")
+    np.testing.assert_array_equal(
+        pixels(dp.open_image(path)), colours.transpose(2, 0, 1)
+    )
 
 
 def test_the_content_tells_the_format_whatever_the_name(tmp_path):

@@ -27,7 +27,7 @@ ORDER = """
     sources.zarr_arrays sources.graphs sources.ome_zarr
     sources.formats sources.files sources.tiff_metadata sources.tiff sources.planes
     sources.hdf5_volumes sources.imaris sources.bigdataviewer sources.hdf5 sources.n5
-    sources.nifti sources.mrc sources sources.stored masks
+    sources.nifti sources.mrc sources.bioio sources.xarrays sources sources.stored masks
     existing sources.identity compression plan forecasting planning labelled
     continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
@@ -43,8 +43,8 @@ ORDER = """
     verify.arrays verify.omero verify.labels verify.leftovers verify.objects
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
-    room sameness session accounts intents growing pyramid regions orders labelling
-    packages write shares extend appending clusters stopping
+    room sameness session accounts intents growing datatrees pyramid regions orders
+    labelling packages write shares extend appending clusters stopping
     cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.telling
     cli.running cli.comparing cli.growing cli.labelling cli.resampling
     cli.viewing cli.drawing cli cli.__main__
@@ -80,6 +80,8 @@ VERSIONED = (
 # modules of plain integers.
 ALLOWED = {
     "cupy": {"device"},
+    "bioio": {"sources.bioio"},
+    "bioio_base": {"sources.bioio"},
     "click": {
         "cli",
         "cli.commands",
@@ -144,6 +146,7 @@ ALLOWED = {
     "tifffile": {"sources.tiff"},
     "IPython": {"progress"},
     "tqdm": {"progress"},
+    "xarray": {"datatrees"},
     "yaml": {"configuration"},
     "zarr": {
         "compression",

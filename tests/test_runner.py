@@ -467,6 +467,8 @@ def test_an_error_that_passes_is_tried_again(name, client, source, expected, tmp
     assert pixels(found) == pixels(expected)
     assert states[-1].retried == 2
     assert states[-1].done == states[-1].total
+    levels = dp.open_pyramid(tmp_path / "a.zarr").levels
+    assert states[-1].voxels == sum(level.size for level in levels)
 
 
 def test_a_graph_that_fails_once_is_computed_again(client, source, expected, tmp_path):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
     from matplotlib.figure import Figure
+    from xarray import DataTree
 
     from dask_pyramid.factors import ScaleFactors
     from dask_pyramid.geometry import Factor
@@ -147,6 +148,25 @@ class Pyramid:
                 )
             factors.append(dict(zip(self.axes, map(round, ratios), strict=True)))
         return factors
+
+    def to_datatree(self) -> DataTree:
+        """Return the pyramid as an xarray `DataTree`; nothing is read.
+
+        Returns
+        -------
+        xarray.DataTree
+            ``scale0/image``, ``scale1/image`` and so on: dask arrays, with coordinates
+            of the centres of voxels along each axis, their unit as ``units``, and names
+            of channels. `open_pyramid` and `open_image` take it back.
+
+        Raises
+        ------
+        ImportError
+            If xarray is not installed (extra ``dask-pyramid[xarray]``).
+        """
+        from dask_pyramid.datatrees import to_tree
+
+        return to_tree(self)
 
     def plot(self, **options: Any) -> Figure:
         """Draw the levels side by side, with voxel sizes and a scale bar.
@@ -285,8 +305,9 @@ def open_pyramid(
 
     Parameters
     ----------
-    location : path, URL, zarr store or zarr.Group
-        An OME-Zarr image of version 0.4, 0.5 or 0.6, by whatever tool.
+    location : path, URL, zarr store, zarr.Group or xarray.DataTree
+        An OME-Zarr image of version 0.4, 0.5 or 0.6, by whatever tool; or a tree of
+        levels, such as `Pyramid.to_datatree` makes.
     storage_options : dict or StoreOptions, optional
         How to open a URL; as for `open_image`.
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from typing import Any
 
 import click
 
-__all__ = ["PROGRAM", "Command", "Group", "command_again"]
+__all__ = ["INTERRUPTED", "PROGRAM", "Command", "Group", "command_again"]
 
 PROGRAM = "dask-pyramid"
+INTERRUPTED = 130
 
 _STATUS = (
     "Exit status: 0 done, 1 error, 2 wrong usage, 3 faults found, 130 interrupted, "
@@ -87,6 +89,14 @@ class Group(click.Group):
         made = super().make_context(info_name, args, parent, **extra)
         made.meta[_GIVEN] = given
         return made
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; one that writes nothing has nothing to tell of Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            sys.exit(INTERRUPTED)
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter

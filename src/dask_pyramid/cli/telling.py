@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from dask_pyramid.cli.commands import command_again
+from dask_pyramid.cli.commands import INTERRUPTED, command_again
 from dask_pyramid.cli.verbosity import verbosity
 from dask_pyramid.progress import say
 from dask_pyramid.stopping import Terminated, raising_on_signals
@@ -28,7 +28,7 @@ __all__ = ["as_text", "reported", "stoppable", "tell_pyramid"]
 # Their messages are written for users; any other is named by its type, too.
 _EXPECTED = (ValueError, TypeError, OSError, ImportError)
 
-_INTERRUPTED, _TERMINATED = 130, 143
+_TERMINATED = 143
 
 # By how often -v was given; -1 is -q.
 _LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
@@ -50,7 +50,7 @@ def stoppable(target: str, *, resumes: bool = True) -> Iterator[None]:
             yield
     except KeyboardInterrupt as error:
         ended = isinstance(error, Terminated)
-        _stop(target, resumes, _TERMINATED if ended else _INTERRUPTED)
+        _stop(target, resumes, _TERMINATED if ended else INTERRUPTED)
 
 
 def _tell_stopping() -> None:

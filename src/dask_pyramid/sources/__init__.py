@@ -26,7 +26,7 @@ from dask_pyramid.store_options import StoreOptions, parse_options
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["open_image"]
+__all__ = ["is_tree", "open_image"]
 
 ByAxis = Mapping[str, float] | Sequence[float]
 
@@ -51,7 +51,8 @@ def open_image(
         `zarr.Array`, `zarr.Group`); a file or folder of any of `formats.FORMATS` (TIFF,
         HDF5, Imaris, N5, NIfTI, MRC, ...), and an image in it as if it were a folder
         (``"a.h5/raw"``); a folder or glob pattern of planes; a NumPy or dask array with
-        2 to 5 dimensions; or an `Image`.
+        2 to 5 dimensions; an xarray `DataArray` with evenly spaced coordinates, or a
+        `DataTree`, of which level 0; or an `Image`.
     axes : str or iterable of str, optional
         Names of the input's dimensions out of t, c, z, y, x, in any order. By default
         what the source says, else the last of t, c, z, y, x.
@@ -214,6 +215,12 @@ def _open(
         return Opened(pixels=ArrayReader(source))
     # A value of these kinds can only come from a module that is already imported.
     zarr, dask_array = sys.modules.get("zarr"), sys.modules.get("dask.array")
+    xarray = sys.modules.get("xarray")
+    if xarray is not None and isinstance(source, xarray.DataArray | xarray.DataTree):
+        from dask_pyramid.sources.xarrays import levels_of_tree, open_data_array
+
+        array = levels_of_tree(source)[0] if is_tree(source) else source
+        return open_data_array(array, axes)
     if dask_array is not None and isinstance(source, dask_array.Array):
         return Opened(pixels=_known_chunks(source))
     if zarr is not None and isinstance(source, zarr.Array):
@@ -225,10 +232,16 @@ def _open(
 
         return open_group_node(source, axes)
     raise TypeError(
-        "source must be a path, a URL, a NumPy, dask or zarr array, a zarr group or an "
-        f"Image, got {type(source).__name__}; wrap other arrays by "
+        "source must be a path, a URL, a NumPy, dask, xarray or zarr array, a zarr "
+        f"group or an Image, got {type(source).__name__}; wrap other arrays by "
         "dask.array.from_array"
     )
+
+
+def is_tree(source: Any) -> bool:
+    """Whether something is an xarray `DataTree`."""
+    xarray = sys.modules.get("xarray")
+    return xarray is not None and isinstance(source, xarray.DataTree)
 
 
 def _reopened(image: Image) -> Opened:

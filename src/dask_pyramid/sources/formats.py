@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.sources.opened import DECODE_ERRORS, SourceError, reason
 
@@ -48,6 +48,14 @@ class Format:
         extra = f"; extra {self.extra!r}" if self.extra else ""
         return f"{self.name} ({' '.join(self.suffixes[:6])}{extra})"
 
+
+_OTHERS = Format(
+    name="microscope file",
+    opener="bioio:open_scene",
+    suffixes=(".czi", ".nd2", ".lif", ".dv", ".r3d", ".sldy", ".vsi"),
+    extra="bioio",
+    parts=True,
+)
 
 FORMATS = (
     Format(
@@ -92,6 +100,7 @@ FORMATS = (
         magic=((208, b"MAP "), (208, b"MAP\0")),
         extra="mrc",
     ),
+    _OTHERS,
     Format(
         name="PNG, JPEG and other planes",
         opener="planes:open_plane",
@@ -174,6 +183,8 @@ def open_file(path: str, axes: tuple[str, ...] | None, *, part: str = "") -> Ope
     if os.path.isfile(path) and not os.path.getsize(path):
         raise ValueError(f"source must not be empty, got {path!r} of 0 bytes")
     found = find_format(path)
+    if found is None and _load("bioio:can_open")(path):
+        found = _OTHERS
     if found is None:
         raise SourceError(
             f"source must be of a format that can be read, got {path!r}; these can: "
@@ -185,7 +196,9 @@ def open_file(path: str, axes: tuple[str, ...] | None, *, part: str = "") -> Ope
             "holds one image, so leave it out"
         )
     try:
-        opened = _opener(found)(path, axes, **({"part": part} if part else {}))
+        opened: Opened = _load(found.opener)(
+            path, axes, **({"part": part} if part else {})
+        )
     except (SourceError, PermissionError):
         raise
     except ModuleNotFoundError as error:
@@ -207,9 +220,10 @@ def _stem(path: str, suffixes: tuple[str, ...]) -> str:
     return name[: -max(map(len, ends), default=0) or None].removesuffix(".ome")
 
 
-def _opener(kind: Format) -> Callable[..., Opened]:
-    module, _, function = kind.opener.partition(":")
-    found: Callable[..., Opened] = getattr(
-        import_module(f"dask_pyramid.sources.{module}"), function
+def _load(function: str) -> Callable[..., Any]:
+    """Return a function ``module:function`` of this package."""
+    module, _, name = function.partition(":")
+    found: Callable[..., Any] = getattr(
+        import_module(f"dask_pyramid.sources.{module}"), name
     )
     return found

@@ -18,7 +18,7 @@ import numpy as np
 from dask_pyramid.axes import normalise_unit
 from dask_pyramid.sources.files import FileReader
 from dask_pyramid.sources.hdf5_volumes import VolumeStack, open_hdf5_file
-from dask_pyramid.sources.opened import Opened
+from dask_pyramid.sources.opened import Opened, single
 
 if TYPE_CHECKING:
     import h5py
@@ -97,8 +97,8 @@ def _place(file: h5py.File) -> tuple[dict[str, float], dict[str, float]]:
             continue
         step = (stop - start) / int(_text(first, f"ImageSize{axis.upper()}"))
         # Extents are floats of 32 bits written out.
-        scale[axis] = float(f"{step:.7g}")
-        translation[axis] = float(f"{start + step / 2:.7g}")
+        scale[axis] = single(step)
+        translation[axis] = single(start + step / 2)
     return scale, translation
 
 

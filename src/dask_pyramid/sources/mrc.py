@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid.sources.files import FileReader
-from dask_pyramid.sources.opened import Opened, SourceError
+from dask_pyramid.sources.opened import Opened, SourceError, single
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,9 +36,9 @@ def open_mrc(path: str, axes: tuple[str, ...] | None) -> Opened:
     with mrcfile.open(path, header_only=True) as file:
         header = file.header
         mode = int(header.mode)
-        voxel = {a: float(file.voxel_size[a]) for a in "xyz"}
+        voxel = {a: single(file.voxel_size[a]) for a in "xyz"}
         start = {a: int(file.nstart[a]) for a in "xyz"}
-        origin = {a: float(header.origin[a]) for a in "xyz"}
+        origin = {a: single(header.origin[a]) for a in "xyz"}
         order = [int(header[name]) for name in ("maps", "mapr", "mapc")]
     if mode == 101:
         raise SourceError(
@@ -50,7 +50,7 @@ def open_mrc(path: str, axes: tuple[str, ...] | None) -> Opened:
     known = sorted(order) == [1, 2, 3]
     space = tuple("xyz"[i - 1] for i in order) if known else ("z", "y", "x")
     ndim = len(reader.shape)
-    scale = _rounded({a: n for a, n in voxel.items() if 0 < n < math.inf})
+    scale = {a: n for a, n in voxel.items() if 0 < n < math.inf}
     return Opened(
         pixels=reader,
         axes=("t", *space) if ndim == 4 else space[3 - ndim :],
@@ -73,12 +73,7 @@ def open_map(path: str, part: str) -> np.ndarray[Any, Any]:
 
 def _place(
     scale: Mapping[str, float], origin: Mapping[str, float], start: Mapping[str, int]
-) -> dict[str, float]:
+) -> Mapping[str, float]:
     if any(origin.values()):
-        return _rounded(origin)
-    return _rounded({axis: start[axis] * size for axis, size in scale.items()})
-
-
-def _rounded(values: Mapping[str, float]) -> dict[str, float]:
-    """Return floats of 32 bits as the decimals that were meant."""
-    return {axis: float(f"{value:.7g}") for axis, value in values.items()}
+        return origin
+    return {axis: single(start[axis] * size) for axis, size in scale.items()}

@@ -19,7 +19,7 @@ import numpy as np
 
 from dask_pyramid.axes import normalise_unit
 from dask_pyramid.sources.files import FileReader
-from dask_pyramid.sources.opened import Opened, SourceError, native
+from dask_pyramid.sources.opened import Opened, SourceError, native, single
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Region
@@ -147,7 +147,7 @@ def _kept(image: Any, path: str) -> tuple[str, ...]:
 def _spacing(
     image: Any, kept: tuple[str, ...]
 ) -> tuple[dict[str, float], dict[str, str | None]]:
-    sizes = [abs(float(f"{zoom:.7g}")) for zoom in image.header.get_zooms()]
+    sizes = [abs(single(zoom)) for zoom in image.header.get_zooms()]
     words = image.header.get_xyzt_units()
     scale: dict[str, float] = {}
     unit: dict[str, str | None] = {}
@@ -175,8 +175,7 @@ def _translation(image: Any) -> dict[str, float]:
         return {}
     if (step <= 0).any():
         return {}
-    origin = (float(f"{n:.7g}") for n in image.affine[:3, 3])
-    return dict(zip("xyz", origin, strict=True))
+    return dict(zip("xyz", map(single, image.affine[:3, 3]), strict=True))
 
 
 def _indexed(path: str, size: int) -> Any:

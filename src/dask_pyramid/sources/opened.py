@@ -36,6 +36,7 @@ __all__ = [
     "native",
     "reason",
     "region_text",
+    "single",
     "unreadable",
 ]
 
@@ -144,6 +145,17 @@ def native(dtype: Any) -> np.dtype[Any]:
     """
     found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     return found
+
+
+def single(value: float) -> float:
+    """Return a float of 32 bits as the decimal that was written into it.
+
+    Examples
+    --------
+    >>> single(np.float32(0.1))
+    0.1
+    """
+    return float(f"{value:.7g}")
 
 
 def reason(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from dask_pyramid.image import Image, Reader
 from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.metadata import check_path, parse_multiscales
 from dask_pyramid.provenance import is_unfinished
-from dask_pyramid.sources import open_image
+from dask_pyramid.sources import is_tree, open_image
 from dask_pyramid.sources.arrays import TransposedReader
 from dask_pyramid.sources.opened import unreadable
 from dask_pyramid.sources.zarr_arrays import ZarrReader
@@ -35,8 +35,8 @@ class StoredPyramid:
     """The `type` of the multiscales."""
     location: str
     """Path or URL; empty for a store object."""
-    group: zarr.Group
-    """The group of the image."""
+    group: zarr.Group | None
+    """The group of the image; None if it is no store."""
 
 
 def open_stored(
@@ -46,6 +46,8 @@ def open_stored(
     import zarr
     from zarr.errors import ContainsArrayError
 
+    if is_tree(location):
+        return _open_tree(location)
     by_path = isinstance(location, str | os.PathLike)
     place = local_path(os.fspath(location)) if by_path else ""
     shown = public_url(place) if is_url(place) else place
@@ -105,6 +107,23 @@ def open_stored(
         method=found.type,
         location=place or str(group.store),
         group=group,
+    )
+
+
+def _open_tree(tree: Any) -> StoredPyramid:
+    from dask_pyramid.sources.xarrays import levels_of_tree
+
+    levels = [open_image(level) for level in levels_of_tree(tree)]
+    if len({level.axes for level in levels}) > 1:
+        raise ValueError(
+            "levels must have the same axes, got "
+            f"{', '.join(''.join(level.axes) for level in levels)}; open one of them"
+        )
+    return StoredPyramid(
+        levels=tuple(levels),
+        method=tree.attrs.get("method"),
+        location="",
+        group=None,
     )
 
 

@@ -7,7 +7,6 @@ them. What the terminal shows is kept as it is.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import tempfile
@@ -20,7 +19,10 @@ INSTALL = (
     ".venv/bin/dask-pyramid write examples/data/nuclei.tif first.ome.zarr "
     "--scale 0.29,0.26,0.26 --unit um"
 )
-LARGER = "dask-pyramid resample first.ome.zarr large.ome.zarr --factor 5 --order 1"
+LARGER = (
+    "dask-pyramid resample first.ome.zarr large.ome.zarr --factor 4 "
+    "--memory-limit 512MiB"
+)
 CTRL_C = "Ctrl-C"
 STEPS = (
     INSTALL,
@@ -36,9 +38,11 @@ STEPS = (
 )
 PAGE = """# First session
 
-What a first user sees, with nothing but the README: install, write, look, verify, then a larger image that is stopped by Ctrl-C and goes on.
-It took {minutes} minutes on {cores} cores, {install} s of which are the installation. `python examples/record_session.py` records it anew, in a fresh
-clone and a fresh environment; `PIP_QUIET=2` keeps pip's lines out of it.
+What a first user sees, with nothing but the README: install, write, look, verify, then a
+larger image that is stopped by Ctrl-C and goes on. It took {minutes} minutes on {cores}
+cores, {install} s of which are the installation. `python examples/record_session.py`
+records it anew, in a fresh clone and a fresh environment; `PIP_QUIET=2` keeps pip's lines
+out of it.
 
 ```text
 {text}
@@ -98,14 +102,20 @@ class Terminal:
         self._run("kill-server")
 
 
-def record(folder: Path, seconds: float) -> tuple[str, list[float]]:
+def unit_is_done(folder: Path) -> bool:
+    """Return whether the larger pyramid has its first receipt."""
+    return any((folder / "large.ome.zarr/.dask-pyramid/receipts").glob("*.json"))
+
+
+def record(folder: Path) -> tuple[str, list[float]]:
     """Type all steps; return what is shown in the end, and how long each took."""
     terminal, times = Terminal(folder), []
     try:
         for step, following in zip(STEPS, [*STEPS[1:], ""], strict=True):
             started = time.monotonic()
             if step == CTRL_C:
-                time.sleep(seconds)
+                while not unit_is_done(folder):
+                    time.sleep(0.1)
                 terminal.type("C-c")
             else:
                 terminal.type(step, "Enter")
@@ -121,13 +131,10 @@ def record(folder: Path, seconds: float) -> tuple[str, list[float]]:
 
 def main() -> None:
     """Record, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=6, help="until Ctrl-C")
-    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         clone = Path(place) / "dask-pyramid"
         subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
-        text, times = record(clone, options.seconds)
+        text, times = record(clone)
         (ROOT / "docs" / "first-session.png").write_bytes(
             (clone / "first.png").read_bytes()
         )

@@ -36,7 +36,7 @@ _TITLE = 20
 
 @contextmanager
 def progress_callback(
-    progress: bool | ProgressCallback | None, image: Image
+    progress: bool | ProgressCallback | None, image: Image | str
 ) -> Iterator[ProgressCallback | None]:
     """Give the callback that a run reports to.
 
@@ -46,8 +46,8 @@ def progress_callback(
         False shows nothing, a callable is handed through, True shows a bar in a
         terminal or notebook, and lines with the time of day elsewhere. None is the
         same, but for runs of less than ten seconds elsewhere, which show nothing.
-    image : Image
-        What is written; its name is shown.
+    image : Image or str
+        What is written, whose name is shown, or that name.
 
     Yields
     ------
@@ -59,7 +59,10 @@ def progress_callback(
     TypeError
         If `progress` is none of these.
     """
-    title = f"labels {image.name}" if image.labels else image.name
+    if isinstance(image, str):
+        title = image
+    else:
+        title = f"labels {image.name}" if image.labels else image.name
     with _shown(progress, title, "units") as display:
         yield display if display is None or callable(progress) else _of_run(display)
 

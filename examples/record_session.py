@@ -8,6 +8,7 @@ them. What the terminal shows is kept as it is.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -38,11 +39,12 @@ STEPS = (
 )
 PAGE = """# First session
 
-What a first user sees, with nothing but the README: install, write, look, verify, then a
-larger image that is stopped by Ctrl-C and goes on. It took {minutes} minutes on {cores}
-cores, {install} s of which are the installation. `python examples/record_session.py`
-records it anew, in a fresh clone and a fresh environment; `PIP_QUIET=2` keeps pip's lines
-out of it.
+What a first user sees, with nothing but the README: install, write, look, verify, then
+a larger image that is stopped by Ctrl-C and goes on. It took {minutes} minutes on
+{cores} cores that did other work, too, {install} s of which are the installation.
+`python examples/record_session.py` records it anew, in a fresh clone and a fresh
+environment; `PIP_QUIET=2` keeps pip's lines out of it, and the folder is left out of
+paths.
 
 ```text
 {text}
@@ -52,6 +54,7 @@ out of it.
 
 ![The levels of the nuclei side by side, with a scale bar](first-session.png)
 """
+_PROMPT = re.compile(r"^(\(\.venv\) )?bash-[\d.]+[#$] ?", re.MULTILINE)
 
 
 class Terminal:
@@ -68,7 +71,7 @@ class Terminal:
         kept = ("HOME", "PATH", "LANG", "TMPDIR")
         environment = {name: os.environ[name] for name in kept if name in os.environ}
         environment |= {name: v for name, v in os.environ.items() if "PIP_" in name}
-        environment |= {"PIP_QUIET": "2", "PS1": "$ ", "TERM": "xterm-256color"}
+        environment |= {"PIP_QUIET": "2", "TERM": "xterm-256color"}
         environment["PROMPT_COMMAND"] = f"{' '.join(self._tmux)} wait-for -S prompt"
         shell = "bash --norc --noprofile"
         subprocess.run(
@@ -125,8 +128,9 @@ def record(folder: Path) -> tuple[str, list[float]]:
         lines = [line.rstrip() for line in terminal.shown().splitlines()]
     finally:
         terminal.close()
-    text = "\n".join(line for line in lines if line)
-    return text.removesuffix("\n$").replace("\n$ ", "\n\n$ "), times
+    text = "\n".join(line for line in lines if line).replace(f"{folder}/", "")
+    text = _PROMPT.sub("\n$ ", text).removeprefix("\n").removesuffix("\n\n$ ")
+    return text, times
 
 
 def main() -> None:

@@ -139,7 +139,7 @@ def _shown(progress: Any, title: str, unit: str) -> Iterator[Any]:
     elif sys.stderr.isatty():
         display = _Terminal(title, unit)
     else:
-        display = _Log(title, unit, short=progress is True)
+        display = _Log(title, unit, always=progress is True)
     try:
         yield display
     finally:
@@ -194,13 +194,13 @@ class _Terminal:
 class _Log:
     """A line on standard error now and then, with the time of day."""
 
-    def __init__(self, title: str, unit: str, *, short: bool) -> None:
+    def __init__(self, title: str, unit: str, *, always: bool) -> None:
         self._title, self._unit = title, unit
         self._last: str | None = None
         self._started = time.monotonic()
         # A run that is over before this says nothing, unless it was asked to.
         self._due = self._started + _SOONEST
-        self._speaks = short
+        self._speaks = always
 
     def update(self, done: int, total: int, figures: tuple[str, ...]) -> None:
         text = ", ".join((f"{done} of {total} {self._unit}", *figures))

@@ -15,6 +15,7 @@ from dask_pyramid.cli.parameters import (
     COMPRESSOR,
     DEBUG,
     DEVICE,
+    JSON,
     LAYOUT,
     PROGRESS,
     READING,
@@ -22,11 +23,12 @@ from dask_pyramid.cli.parameters import (
     RUNNING,
     RUNNING_NAMES,
     STORE,
+    TARGET,
     storage_options,
     with_options,
 )
 from dask_pyramid.cli.running import client_of
-from dask_pyramid.cli.telling import reported, stoppable
+from dask_pyramid.cli.telling import as_text, reported, stoppable
 
 __all__ = ["plate"]
 
@@ -67,14 +69,19 @@ Examples:
   dask-pyramid plate p.ome.zarr A/1=a.tif B/12/0=b.tif B/12/1=c.tif --unit um
   dask-pyramid plate p.ome.zarr --table wells.csv""",
 )
-@click.argument("target", metavar="OUT")
+@TARGET
 @click.argument("entries", metavar="[FIELD=IMAGE]...", nargs=-1)
 @click.option(
     "--table",
     type=click.Path(exists=True, dir_okay=False),
-    help="A CSV file with a line FIELD,IMAGE for each image, and no header.",
+    help="A CSV file with a line FIELD,IMAGE for each image, and no header.  "
+    "[default: none]",
 )
-@click.option("--name", metavar="NAME", help="What viewers call the plate.")
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="What viewers call the plate.  [default: none]",
+)
 @with_options(*_READING, *LAYOUT, COMPRESSOR, *STORE)
 @click.option(
     "--mode",
@@ -84,12 +91,13 @@ Examples:
     help="What to do if OUT exists: refuse (w-), or go on with a plate, keep images "
     "that are complete, and add others (a).",
 )
-@with_options(BREAK_LOCK, *DEVICE, *RUNNING, RETRIES, PROGRESS, DEBUG)
+@with_options(BREAK_LOCK, *DEVICE, *RUNNING, RETRIES, PROGRESS, JSON, DEBUG)
 def plate(
     target: str,
     *,
     entries: tuple[str, ...],
     table: str | None,
+    as_json: bool,
     debug: bool,
     endpoint: str | None,
     anonymous: bool,
@@ -106,4 +114,6 @@ def plate(
     given["storage_options"] = storage_options(endpoint, anonymous)
     with stoppable(target), reported(debug), client_of(**running) as client:
         written = dp.write_plate(images, target, client=client, **given)
-        click.echo(f"{target}: {len(written)} images")
+        told = f"{target}: {len(written)} images"
+        record = {"location": target, "fields": list(written)}
+        click.echo(as_text(record) if as_json else told)

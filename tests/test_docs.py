@@ -17,6 +17,8 @@ import formats
 from drawn import stored_levels, values
 from pages import PAGES, ROOT, Runner, blocks_of
 
+pytestmark = pytest.mark.once
+
 # Blocks that say that they are not run.
 NOT_RUN = {"docs/clusters.md": 1, "docs/gpus.md": 1, "docs/viewers.md": 1}
 

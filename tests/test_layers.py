@@ -36,7 +36,7 @@ ORDER = """
     coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
-    progress wording plan_report report info rendering canvas pictures figure
+    progress wording plan_report report plate_info info rendering canvas pictures figure
     serving scene layers viewing
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
@@ -203,6 +203,7 @@ WITHOUT_NUMPY = {
     "offload",
     "options",
     "passes",
+    "plate_info",
     "scene",
     "schedule",
     "serving",

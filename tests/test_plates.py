@@ -196,6 +196,11 @@ def test_the_command_takes_fields_and_a_table(tmp_path):
     assert metadata(place, "plate")["name"] == "screen"
     assert dp.open_pyramid(place / "B" / "2" / "0").scale[0] == (0.5, 0.5)
     assert CliRunner().invoke(main, ["verify", str(place)]).exit_code == 0
+    told = CliRunner().invoke(main, ["info", str(place)]).stdout
+    assert "screen" in told
+    assert "A/1/0" in told
+    found = json.loads(CliRunner().invoke(main, ["info", str(place), "--json"]).stdout)
+    assert [well["images"] for well in found["wells"]] == [["A/1/0"], ["B/2/0"]]
 
 
 @pytest.mark.parametrize("entries", [[], ["A/1"], ["A/1=a.tif", "A/1=b.tif"]])

@@ -444,7 +444,7 @@ def at_work(scene: Scene, rng: random.Random, process: subprocess.Popen[str]) ->
     while process.poll() is None and time.monotonic() < deadline:
         if len(scene.receipts()) >= wanted:
             break
-        time.sleep(0.001)
+        time.sleep(0.01)
     time.sleep(rng.random() * 0.05)
 
 

@@ -76,11 +76,13 @@ def _strict_on_a_second_device():
 
 
 @pytest.fixture(scope="session")
-def host_kernels(tmp_path_factory):
-    """CUDA kernels, built for the host."""
+def host_kernels(shared_folder):
+    """CUDA kernels, built for the host once for all workers of pytest."""
     if cuda_host.compiler is None:
         pytest.skip("g++ builds the kernels, and is not here")
-    return cuda_host.HostKernels(tmp_path_factory.mktemp("kernels"))
+    folder = shared_folder / "kernels"
+    folder.mkdir(exist_ok=True)
+    return cuda_host.HostKernels(folder)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ or a missing one, shows.
 
 import ctypes
 import hashlib
+import os
 import shutil
 import subprocess
 import threading
@@ -83,7 +84,10 @@ compiler = shutil.which("g++")
 
 
 class HostKernels:
-    """Builds kernels in a folder; stands in for `device.compile_kernel`."""
+    """Builds kernels in a folder; stands in for `device.compile_kernel`.
+
+    What another process has built there is taken.
+    """
 
     def __init__(self, folder):
         self.folder = folder
@@ -91,22 +95,15 @@ class HostKernels:
         self.lock = threading.Lock()  # what is static here, a GPU has for each launch
 
     def __call__(self, source, name):
-        key = hashlib.sha256(source.encode()).hexdigest()[:16]
+        key = hashlib.sha256(f"{name}\n{source}".encode()).hexdigest()[:16]
         with self.lock:
             if key not in self.built:
                 self.built[key] = self._build(source, name, self.folder / f"{key}.so")
         return self.built[key]
 
     def _build(self, source, name, library):
-        text = "\n".join((_PRELUDE, source, f"#define KERNEL {name}", _RUNNER))
-        options = "-x c++ -std=c++17 -O0 -ffp-contract=off -shared -fPIC".split()
-        # Pragmas of CUDA are unknown to g++, and b != b asks for a NaN, in vain of
-        # integers; nothing else may be said against the text.
-        quiet = ("unknown-pragmas", "unused-function", "tautological-compare")
-        options += ["-Wall", "-Werror", *(f"-Wno-{name}" for name in quiet)]
-        subprocess.run(
-            [compiler, *options, "-o", library, "-"], input=text, text=True, check=True
-        )
+        if not library.exists():
+            self._compile(source, name, library)
         run = ctypes.CDLL(str(library)).run
 
         def launch(grid, block, arguments):
@@ -117,6 +114,19 @@ class HostKernels:
             assert not failed, "not all threads met at a barrier"
 
         return launch
+
+    def _compile(self, source, name, library):
+        text = "\n".join((_PRELUDE, source, f"#define KERNEL {name}", _RUNNER))
+        options = "-x c++ -std=c++17 -O0 -ffp-contract=off -shared -fPIC".split()
+        # Pragmas of CUDA are unknown to g++, and b != b asks for a NaN, in vain of
+        # integers; nothing else may be said against the text.
+        quiet = ("unknown-pragmas", "unused-function", "tautological-compare")
+        options += ["-Wall", "-Werror", *(f"-Wno-{name}" for name in quiet)]
+        own = library.with_suffix(f".{os.getpid()}")
+        subprocess.run(
+            [compiler, *options, "-o", own, "-"], input=text, text=True, check=True
+        )
+        own.replace(library)
 
 
 def _address(argument):

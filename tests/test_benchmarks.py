@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from scipy import ndimage
 
+pytestmark = pytest.mark.once
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 MEASURED = [
     "clusters",

@@ -10,9 +10,12 @@ from browser import Browser, chromium
 from dask_pyramid import write_pyramid
 
 pytest.importorskip("neuroglancer")
-pytestmark = pytest.mark.skipif(
-    chromium is None, reason="no chromium here: apt-get install chromium"
-)
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(
+        chromium is None, reason="no chromium here: apt-get install chromium"
+    ),
+]
 
 SCALE = {"z": 0.5, "y": 0.25, "x": 0.25}
 START = {"z": 10.0, "y": 20.0, "x": 30.0}

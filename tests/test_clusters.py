@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import zarr
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 import dask_pyramid as dp
 from dask_pyramid.cli import main
+from dask_pyramid.runner import plugin
 from drawn import values
 
 SBATCH = """#!{python}
@@ -206,3 +208,19 @@ def test_options_that_a_cluster_does_not_take_are_told(source, tmp_path):
     assert result.exit_code == 1
     assert "cluster options must be those of 'local'" in result.stderr
     assert json.dumps("blue").strip('"') in result.stderr
+
+
+def test_ctrl_c_in_a_terminal_is_left_to_the_client(monkeypatch):
+    monkeypatch.setattr(plugin, "Station", lambda packed: packed)
+    monkeypatch.setattr(plugin, "limit_threads", lambda count: None)
+    worker = SimpleNamespace(nanny="", state=SimpleNamespace(nthreads=1))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        plugin.JobPlugin(b"").setup(worker)
+        shared = signal.getsignal(signal.SIGINT)
+        worker.nanny = "tcp://127.0.0.1:1"
+        plugin.JobPlugin(b"").setup(worker)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert shared is signal.default_int_handler, "a process of its own, or nothing"

@@ -55,7 +55,7 @@ def test_every_option_of_a_command_says_its_default_and_stands_in_a_group(name):
 
 
 # Commands with options of their own, which are told first.
-OWN = ("compare", "labels", "thumbnail")
+OWN = ("compare", "labels", "plate", "thumbnail")
 
 
 def test_all_commands_stand_in_a_group():

@@ -13,6 +13,8 @@ from dask_pyramid.kernels import fused, launching
 from dask_pyramid.methods import METHODS
 from test_fused import FUSED
 
+pytestmark = pytest.mark.once
+
 # From Turing to Blackwell; each version of NVRTC knows some of them.
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 MAIN = [("gaussian", "uint16"), ("gaussian", "float32"), ("mean", "uint8")]

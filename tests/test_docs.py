@@ -10,12 +10,15 @@ import tomllib
 import numpy as np
 import pytest
 import tifffile
+import yaml
 import zarr
 
 import dask_pyramid as dp
 import formats
 from drawn import stored_levels, values
 from pages import PAGES, ROOT, Runner, blocks_of
+
+pytestmark = pytest.mark.once
 
 # Blocks that say that they are not run.
 NOT_RUN = {"docs/clusters.md": 1, "docs/gpus.md": 1, "docs/viewers.md": 1}
@@ -141,6 +144,17 @@ def test_every_extra_is_told_in_the_readme():
     text = (ROOT / "README.md").read_text()
     for extra in set(project["optional-dependencies"]) - {"dev", "docs", "test"}:
         assert f"`{extra}`" in text
+
+
+def test_the_conda_environment_asks_for_what_the_package_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *extras["tiff"], *extras["plot"]]
+    asked = {re.sub(r"\[.*\]", "", text) for text in asked}
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    packages = [text for text in conda if isinstance(text, str)]
+    same = [re.sub("(-core|-base)? ", "", text, count=1) for text in packages]
+    assert set(same) - {"python>=3.11,<3.15", "pip"} < asked
 
 
 def test_the_readme_names_two_commands_that_set_everything_up():

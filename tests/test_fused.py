@@ -12,6 +12,8 @@ from dask_pyramid.methods import METHODS
 from dask_pyramid.nodata import Nodata
 from drawn import values
 
+pytestmark = pytest.mark.once
+
 INTEGERS = "uint8 int8 uint16 int16 uint32 int32".split()
 ARITHMETIC = ("bool", *INTEGERS, "float32", "float64")
 SORTED = ("bool", *INTEGERS, "uint64", "int64")

@@ -44,26 +44,31 @@ def check(result, seed):
     assert result.good, (seed, result)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_killed_client_leaves_a_store_that_resumes(scene, seed):
     check(killing.kill_client(scene, random.Random(seed)), seed)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_client_leaves_a_store_that_resumes(scene, how):
     check(killing.kill_client(scene, random.Random(3), how=how), 3)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("mode", ["a", "w"])
 @pytest.mark.parametrize("at", [23, -700, -60])
 def test_a_kill_at_any_change_of_a_file_is_made_up_for(scene, mode, at):
     check(killing.kill_itself(scene, random.Random(at), mode, at=at), at)
 
 
+@pytest.mark.once
 def test_killed_shares_and_a_killed_finish_are_made_up_for(scene):
     check(killing.kill_share(scene, random.Random(5)), 5)
 
 
+@pytest.mark.once
 def test_killed_clients_workers_and_schedulers_are_made_up_for(scene):
     rng = random.Random(6)
     with killing.cluster(scene) as cluster:

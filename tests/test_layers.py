@@ -32,22 +32,24 @@ ORDER = """
     continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
     store.apart store.targets store.ledger
-    store.publication store.labels store.packing store coverage chains units
+    store.publication store.labels store.packing store.plates store
+    coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
-    progress wording plan_report report info rendering canvas pictures figure
+    progress wording plan_report report plate_info info rendering canvas pictures figure
     serving scene layers viewing
     verify.rules verify.text verify.findings verify.nodes verify.tree verify.described
     verify.axes verify.datasets verify.image verify.presence verify.boxes
     verify.recipes verify.doubt verify.content verify.engine verify.geometry
-    verify.arrays verify.omero verify.labels verify.leftovers verify.objects
+    verify.arrays verify.omero verify.labels verify.wells verify.leftovers
+    verify.objects
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
     room sameness session accounts intents growing datatrees pyramid regions orders
-    labelling packages write shares extend appending clusters stopping
+    labelling packages series plates write shares extend appending clusters stopping
     cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.telling
     cli.running cli.comparing cli.growing cli.labelling cli.resampling
-    cli.viewing cli.drawing cli cli.__main__
+    cli.viewing cli.drawing cli.plates cli cli.__main__
 """.split()
 
 # Imports against the order, inside a function, each with its reason.
@@ -67,6 +69,7 @@ VERSIONED = (
     "cli.growing",
     "cli.drawing",
     "cli.opening",
+    "cli.plates",
     "cli.resampling",
     "cli.labelling",
     "cli.viewing",
@@ -89,6 +92,7 @@ ALLOWED = {
         "cli.completing",
         "cli.growing",
         "cli.drawing",
+        "cli.plates",
         "cli.resampling",
         "cli.labelling",
         "cli.parameters",
@@ -163,6 +167,7 @@ ALLOWED = {
         "store.contents",
         "store.labels",
         "store.objects",
+        "store.plates",
         "store.publication",
         "store.targets",
         "stores",
@@ -198,6 +203,7 @@ WITHOUT_NUMPY = {
     "offload",
     "options",
     "passes",
+    "plate_info",
     "scene",
     "schedule",
     "serving",
@@ -219,6 +225,7 @@ WITHOUT_NUMPY = {
     "verify.rules",
     "verify.text",
     "verify.tree",
+    "verify.wells",
     "viewing",
     "windows",
 }
@@ -234,6 +241,7 @@ AT_THE_TOP = {
     ("cli.completing", "click"),
     ("cli.growing", "click"),
     ("cli.drawing", "click"),
+    ("cli.plates", "click"),
     ("cli.resampling", "click"),
     ("cli.labelling", "click"),
     ("cli.parameters", "click"),

@@ -471,7 +471,7 @@ def test_what_is_not_under_the_mask_is_neither_read_nor_stored(tmp_path):
     image = dataclasses.replace(image, reader=counted)
     mask = np.zeros((32, 32, 32), bool)
     mask[:4, :4, :4] = True
-    with small_world(unit=8**3):
+    with small_world(unit=8**3, fused=1):
         dp.write_pyramid(
             image,
             tmp_path / "a.zarr",

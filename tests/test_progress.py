@@ -79,6 +79,7 @@ def test_a_share_counts_its_own_units_alone(tmp_path):
     dp.run_units(tmp_path / "a.zarr", shard=(1, 3), workers=1, progress=states.append)
     of_first = [state for state in states if state.total == mine]
     assert [state.done for state in of_first] == list(range(mine + 1))
+    assert all(state.total for state in states), "passes without units say nothing"
 
 
 def test_a_callback_is_told_of_the_start_and_of_every_figure(tmp_path):

@@ -210,6 +210,25 @@ def test_view_serves_the_client_and_the_store_until_it_is_closed(stored, monkeyp
         fetch(view.url)
 
 
+def test_objects_behind_credentials_are_read_by_the_server_alone(moto):
+    place = f"s3://{moto.bucket()}/a.ome.zarr"
+    array = values((40, 48), "uint16")
+    pyramid = write_pyramid(
+        array, place, scale_factors=[2], storage_options=moto.options, progress=False
+    )
+    server = StoreServer({"image": pyramid.group.store}, str)
+    try:
+        status, _, body = fetch(f"{server.url}image/0/zarr.json")
+        assert (status, json.loads(body)["shape"]) == (200, [40, 48])
+        part = fetch(f"{server.url}image/0/zarr.json", Range="bytes=1-3")
+        assert (part[0], part[2]) == (206, body[1:4])
+        assert fetch(f"{server.url}image/9/zarr.json")[0] == 404
+    finally:
+        server.close()
+    state = json.dumps(neuroglancer_state(pyramid, server.url))
+    assert moto.options["secret_access_key"] not in state
+
+
 def test_view_of_a_browser_of_the_terminal_only_prints(stored, monkeypatch):
     pytest.importorskip("neuroglancer")
     monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.GenericBrowser("lynx"))

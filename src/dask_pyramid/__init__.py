@@ -37,7 +37,9 @@ _HOMES = {
     "update_pyramid": "extend",
     "verify_pyramid": "verify",
     "write_labels": "labelling",
+    "write_plate": "plates",
     "write_pyramid": "write",
+    "write_pyramids": "series",
 }
 
 __all__ = [
@@ -67,7 +69,9 @@ __all__ = [
     "update_pyramid",
     "verify_pyramid",
     "write_labels",
+    "write_plate",
     "write_pyramid",
+    "write_pyramids",
 ]
 
 if TYPE_CHECKING:
@@ -82,9 +86,11 @@ if TYPE_CHECKING:
     from dask_pyramid.methods import METHODS, Method
     from dask_pyramid.plan import PyramidPlan
     from dask_pyramid.planning import plan_pyramid
+    from dask_pyramid.plates import write_plate
     from dask_pyramid.pyramid import Pyramid, build_pyramid, open_pyramid
     from dask_pyramid.resampling import resample
     from dask_pyramid.runner import Progress
+    from dask_pyramid.series import write_pyramids
     from dask_pyramid.shares import finish_pyramid, prepare_pyramid, run_units
     from dask_pyramid.sources import open_image
     from dask_pyramid.store_options import StoreOptions

@@ -47,8 +47,9 @@ def configured(name: str, given: Any = None) -> Any:
     unknown = {key.replace("_", "-") for key in section} - set(defaults)
     if unknown:
         _tell_unknown(frozenset(unknown))
-    # A section that was set as a whole has not all names.
-    return dask.config.get(f"{_SECTION}.{name}", defaults[name])
+    # A section that was set as a whole has not all names; null leaves it to us.
+    found = dask.config.get(f"{_SECTION}.{name}", None)
+    return defaults[name] if found is None else found
 
 
 @lru_cache(maxsize=1)

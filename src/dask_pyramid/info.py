@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.metadata import parse_multiscales
+from dask_pyramid.plate_info import plate_of, plate_text
 from dask_pyramid.sources.stored import open_stored
 from dask_pyramid.store_options import StoreOptions, parse_options
 from dask_pyramid.stores import open_store
@@ -29,7 +30,7 @@ def stored_info(
     Parameters
     ----------
     location : path or URL
-        An OME-Zarr image, by whatever tool.
+        An OME-Zarr image or plate, by whatever tool.
     storage_options : dict or StoreOptions, optional
         How to open a URL.
 
@@ -39,7 +40,8 @@ def stored_info(
         `location`, `name`, `version` (of OME-Zarr), `zarr_format`, `axes`, `unit`,
         `dtype`, `method`, and `levels`: for each `path`, `shape`, `scale`,
         `translation`, `chunks`, `shards` (or None), `nbytes` (decoded) and
-        `compressors`. Axes are in the order of the arrays; `json.dumps` takes it.
+        `compressors`. Axes are in the order of the arrays; `json.dumps` takes it. Of a
+        plate, what `plate_of` returns, and `location`.
 
     Raises
     ------
@@ -52,7 +54,14 @@ def stored_info(
 
     place = local_path(os.fspath(location))
     options = parse_options(storage_options, place)
-    stored = open_stored(place, storage_options=options)  # its checks and messages
+    shown = public_url(place) if is_url(place) else place
+    try:  # its checks and messages
+        stored = open_stored(place, storage_options=options)
+    except ValueError:
+        plate = _plate(place, options)
+        if plate is None:
+            raise
+        return {"location": shown, **plate}
     group = zarr.open_group(open_store(place, options=options), mode="r")
     found = parse_multiscales(group.attrs.asdict())
     levels = []
@@ -71,7 +80,7 @@ def stored_info(
             }
         )
     return {
-        "location": public_url(place) if is_url(place) else place,
+        "location": shown,
         "name": stored.levels[0].name,
         "version": found.version,
         "zarr_format": group.metadata.zarr_format,
@@ -81,6 +90,17 @@ def stored_info(
         "method": found.type,
         "levels": levels,
     }
+
+
+def _plate(place: str, options: StoreOptions | None) -> dict[str, Any] | None:
+    """Return what a plate lists; None if there is none."""
+    import zarr
+    from zarr.errors import ContainsArrayError
+
+    try:
+        return plate_of(zarr.open_group(open_store(place, options=options), mode="r"))
+    except ContainsArrayError:
+        return None
 
 
 def info_text(info: dict[str, Any]) -> str:
@@ -96,6 +116,8 @@ def info_text(info: dict[str, Any]) -> str:
     str
         What it is, where the voxels of each level are, and how they are stored.
     """
+    if "wells" in info:
+        return plate_text(info)
     levels = info["levels"]
     others = [
         f"{axis} {word}"

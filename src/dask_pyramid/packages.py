@@ -1,4 +1,4 @@
-"""Orders whose target is a zipped OME-Zarr file: written as a folder, then packed."""
+"""Carry an order out, labels and all; into a zip file by a folder that is packed."""
 
 from __future__ import annotations
 
@@ -8,42 +8,62 @@ from typing import TYPE_CHECKING
 from dask_pyramid import session
 from dask_pyramid.labelling import write_dressed
 from dask_pyramid.orders import image_places
-from dask_pyramid.pyramid import open_pyramid
+from dask_pyramid.pyramid import Pyramid, open_pyramid, stored_pyramid
 
 if TYPE_CHECKING:
     from dask_pyramid.store.packing import Package
 
-__all__ = ["write_package"]
+__all__ = ["carry_out", "check_package"]
 
 
-def write_package(
-    package: Package, order: session.Order, execution: session.Execution
-) -> None:
-    """Write an order into a zip file, or check the file if it shall be kept.
+def carry_out(
+    order: session.Order, execution: session.Execution, package: Package | None
+) -> Pyramid:
+    """Write an order and its label images, or check what is complete.
 
     Parameters
     ----------
-    package : Package
-        The file.
     order : Order
-        What is to be written; its target is the folder of the package.
+        What is to be written; its target is the folder of the package, if any.
     execution : Execution
         How to run.
+    package : Package, optional
+        The zip file that is written.
+
+    Returns
+    -------
+    Pyramid
+        As it is stored.
 
     Raises
     ------
     FileExistsError, ValueError, OSError
-        As `session.complete`, and if the file is in the way.
+        As `session.complete`, and if something is in the way of the file.
     """
-    version = order.job.plan.version
-    read = [order.image, *order.labels.values()]
-    package.check(version, [place for each in read for place in image_places(each)])
-    if package.exists and package.mode == "a":
-        _keep(package, order, execution)
-        return
+    if package is not None:
+        check_package(order, package)
+        if package.exists and package.mode == "a":
+            _keep(package, order, execution)
+            return open_pyramid(package.location)
     session.complete(order, execution)
     write_dressed(order, execution)
-    package.pack(version)
+    if package is None:
+        return stored_pyramid(order.target)
+    package.pack(order.job.plan.version)
+    return open_pyramid(package.location)
+
+
+def check_package(order: session.Order, package: Package) -> None:
+    """Check that a zip file may be written; nothing is.
+
+    Raises
+    ------
+    FileExistsError, ValueError
+        As `Package.check`.
+    """
+    read = [order.image, *order.labels.values()]
+    places = [place for each in read for place in image_places(each)]
+    package.check(order.job.plan.version, places)
 
 
 def _keep(package: Package, order: session.Order, execution: session.Execution) -> None:

@@ -36,7 +36,7 @@ _TITLE = 20
 
 @contextmanager
 def progress_callback(
-    progress: bool | ProgressCallback | None, image: Image
+    progress: bool | ProgressCallback | None, image: Image | str
 ) -> Iterator[ProgressCallback | None]:
     """Give the callback that a run reports to.
 
@@ -46,8 +46,8 @@ def progress_callback(
         False shows nothing, a callable is handed through, True shows a bar in a
         terminal or notebook, and lines with the time of day elsewhere. None is the
         same, but for runs of less than ten seconds elsewhere, which show nothing.
-    image : Image
-        What is written; its name is shown.
+    image : Image or str
+        What is written, whose name is shown, or that name.
 
     Yields
     ------
@@ -59,7 +59,10 @@ def progress_callback(
     TypeError
         If `progress` is none of these.
     """
-    title = f"labels {image.name}" if image.labels else image.name
+    if isinstance(image, str):
+        title = image
+    else:
+        title = f"labels {image.name}" if image.labels else image.name
     with _shown(progress, title, "units") as display:
         yield display if display is None or callable(progress) else _of_run(display)
 
@@ -136,7 +139,7 @@ def _shown(progress: Any, title: str, unit: str) -> Iterator[Any]:
     elif sys.stderr.isatty():
         display = _Terminal(title, unit)
     else:
-        display = _Log(title, unit, short=progress is True)
+        display = _Log(title, unit, always=progress is True)
     try:
         yield display
     finally:
@@ -191,13 +194,13 @@ class _Terminal:
 class _Log:
     """A line on standard error now and then, with the time of day."""
 
-    def __init__(self, title: str, unit: str, *, short: bool) -> None:
+    def __init__(self, title: str, unit: str, *, always: bool) -> None:
         self._title, self._unit = title, unit
         self._last: str | None = None
         self._started = time.monotonic()
         # A run that is over before this says nothing, unless it was asked to.
         self._due = self._started + _SOONEST
-        self._speaks = short
+        self._speaks = always
 
     def update(self, done: int, total: int, figures: tuple[str, ...]) -> None:
         text = ", ".join((f"{done} of {total} {self._unit}", *figures))

@@ -13,6 +13,7 @@ import logging
 import mimetypes
 import re
 import secrets
+import sys
 import threading
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,9 @@ class _Server(http.server.ThreadingHTTPServer):
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any
     ) -> None:
         """Log; a reader that has gone away is no news."""
-        _LOG.debug("a request of %s ended early", client_address, exc_info=True)
+        gone = isinstance(sys.exception(), ConnectionError)
+        level = logging.DEBUG if gone else logging.WARNING
+        _LOG.log(level, "a request of %s failed", client_address, exc_info=True)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

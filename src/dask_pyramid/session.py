@@ -178,7 +178,8 @@ def run_share(
         for sweep in range(len(plan.passes)):
             books = ledger.load_books(target, plan, order.job.fingerprint)
             ready = _ready(plan, books, sweep, mine)
-            _run(order, books, execution, only=ready)
+            if ready:
+                _run(order, books, execution, only=ready)
     return sum(not books.done[number] for number in mine)
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner, session
-from dask_pyramid.labelling import write_dressed
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.orders import make_order
-from dask_pyramid.packages import write_package
-from dask_pyramid.pyramid import Pyramid, open_pyramid, stored_pyramid
+from dask_pyramid.packages import carry_out
+from dask_pyramid.pyramid import Pyramid, stored_pyramid
 from dask_pyramid.regions import check_selection, rewrite
 from dask_pyramid.store.packing import package_of
 
@@ -228,12 +227,7 @@ def write_pyramid(
         execution = session.Execution(
             progress=progress, break_lock=break_lock, retries=retries
         )
-        if package is not None:
-            write_package(package, order, execution)
-            return open_pyramid(package.location)
-        if selects:
-            rewrite(order, execution, region=region, units=units)
-        else:
-            session.complete(order, execution)
-            write_dressed(order, execution)
+        if not selects:
+            return carry_out(order, execution, package)
+        rewrite(order, execution, region=region, units=units)
     return stored_pyramid(order.target)

@@ -53,6 +53,7 @@ from dask_pyramid.cli.parameters import (
     storage_options,
     with_options,
 )
+from dask_pyramid.cli.plates import plate
 from dask_pyramid.cli.resampling import resample
 from dask_pyramid.cli.running import client_of
 from dask_pyramid.cli.telling import as_text, reported, stoppable, tell_pyramid
@@ -81,6 +82,7 @@ for _command in (
     compare,
     completion,
     labels,
+    plate,
     resample,
     thumbnail,
     update,
@@ -130,7 +132,8 @@ def write(
 ) -> None:
     """Write the image IN as a pyramid to OUT.
 
-    IN is a TIFF file, a folder or glob pattern of planes, a Zarr array or an OME-Zarr
+    IN is a file (TIFF, HDF5, Imaris, N5, NIfTI, MRC, CZI and others; a.h5/raw is an
+    image in a file), a folder or glob pattern of planes, a Zarr array or an OME-Zarr
     image; OUT a folder. Both may be URLs (s3://, gs://, az://, https://); keys come
     from the environment. --endpoint and --anonymous are for OUT, and for IN if it is a
     URL of the same scheme or if OUT is none.

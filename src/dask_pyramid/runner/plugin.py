@@ -7,6 +7,8 @@ number, depends on nothing, and goes to whichever worker is free.
 
 from __future__ import annotations
 
+import signal
+import threading
 from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin, get_worker
@@ -46,6 +48,9 @@ class JobPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed is not typed
             )
         if worker.nanny:  # so this process is the worker's alone
             limit_threads(worker.state.nthreads)
+            if threading.current_thread() is threading.main_thread():
+                # Ctrl-C in a terminal goes to all its processes; the client decides.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.station = Station(self._packed)
 
 

@@ -213,24 +213,26 @@ def _open(
     if isinstance(source, np.ndarray):
         default_axes(source.ndim)
         return Opened(pixels=ArrayReader(source))
-    # A value of these kinds can only come from a module that is already imported.
-    zarr, dask_array = sys.modules.get("zarr"), sys.modules.get("dask.array")
-    xarray = sys.modules.get("xarray")
-    if xarray is not None and isinstance(source, xarray.DataArray | xarray.DataTree):
+    return _open_foreign(source, axes)
+
+
+def _open_foreign(source: Any, axes: tuple[str, ...] | None) -> Opened:
+    """Open an array of another package, which has been imported by whoever made it."""
+    if isinstance(source, _loaded("dask.array", "Array")):
+        return Opened(pixels=_known_chunks(source))
+    if isinstance(source, _loaded("zarr", "Array")):
+        from dask_pyramid.sources.ome_zarr import open_array_node
+
+        return open_array_node(source, axes)
+    if isinstance(source, _loaded("zarr", "Group")):
+        from dask_pyramid.sources.ome_zarr import open_group_node
+
+        return open_group_node(source, axes)
+    if is_tree(source) or isinstance(source, _loaded("xarray", "DataArray")):
         from dask_pyramid.sources.xarrays import levels_of_tree, open_data_array
 
         array = levels_of_tree(source)[0] if is_tree(source) else source
         return open_data_array(array, axes)
-    if dask_array is not None and isinstance(source, dask_array.Array):
-        return Opened(pixels=_known_chunks(source))
-    if zarr is not None and isinstance(source, zarr.Array):
-        from dask_pyramid.sources.ome_zarr import open_array_node
-
-        return open_array_node(source, axes)
-    if zarr is not None and isinstance(source, zarr.Group):
-        from dask_pyramid.sources.ome_zarr import open_group_node
-
-        return open_group_node(source, axes)
     raise TypeError(
         "source must be a path, a URL, a NumPy, dask, xarray or zarr array, a zarr "
         f"group or an Image, got {type(source).__name__}; wrap other arrays by "
@@ -238,10 +240,14 @@ def _open(
     )
 
 
+def _loaded(module: str, kind: str) -> Any:
+    """Return a class of a module that is imported already, else a class of nothing."""
+    return getattr(sys.modules.get(module), kind, ())
+
+
 def is_tree(source: Any) -> bool:
     """Whether something is an xarray `DataTree`."""
-    xarray = sys.modules.get("xarray")
-    return xarray is not None and isinstance(source, xarray.DataTree)
+    return isinstance(source, _loaded("xarray", "DataTree"))
 
 
 def _reopened(image: Image) -> Opened:

@@ -85,11 +85,12 @@ def open_views(
     with open_hdf5_file(path) as file:
         times, setups = len(_times(file)), _setups(file, part)
         _check_alike(file, setups)
+    open_view_stack(path, part).check()
     described = [_described(xml, int(setup[1:])) for setup in setups]
     scale, unit, _ = described[0]
     channels = [{"label": label} if label else {} for _, _, label in described]
     return Opened(
-        pixels=FileReader(open_view_stack, path, part),
+        pixels=FileReader(open_view_stack, path, part, kept=False),
         axes=(*("t",) * (times > 1), *("c",) * (len(setups) > 1), "z", "y", "x"),
         scale=scale,
         unit=unit,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.image import Region
 
-__all__ = ["FileReader", "StoredArray", "only_array"]
+__all__ = ["FileReader", "MappedArray", "StoredArray", "only_array"]
 
 
 class StoredArray(Protocol):
@@ -48,7 +48,38 @@ class StoredArray(Protocol):
         ...
 
 
-# What is given up is closed when its last reader lets go of it.
+class MappedArray:
+    """Plain voxels in a file, mapped into memory while they are read.
+
+    A map that stays would count what was read of it as memory of the process.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    dtype : numpy.dtype
+        Data type, of any byte order.
+    shape : tuple of int
+        Extent in voxels, in C order.
+    offset : int
+        Where the first voxel begins, in bytes.
+    """
+
+    def __init__(
+        self, path: str, dtype: Any, *, shape: tuple[int, ...], offset: int
+    ) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self._path, self._offset = path, offset
+
+    def __getitem__(self, region: Region) -> np.ndarray[Any, Any]:
+        """Return a copy of the voxels of `region`."""
+        mapped = np.memmap(
+            self._path, self.dtype, "r", offset=self._offset, shape=self.shape
+        )
+        return np.array(mapped[region], subok=False)
+
+
+# What is given up is closed when whoever reads it lets go of it.
 _open_arrays: ProcessCache[Any] = ProcessCache(64)
 
 
@@ -72,6 +103,8 @@ class FileReader:
         The file that changes when `path` does, if that is a folder.
     by_thread : bool
         Whether each thread opens the file for itself, because it cannot be shared.
+    kept : bool
+        Whether the file stays open; else it is opened for each read.
     """
 
     def __init__(
@@ -83,6 +116,7 @@ class FileReader:
         locations: Sequence[str] = (),
         stamped: str | None = None,
         by_thread: bool = False,
+        kept: bool = True,
     ) -> None:
         self._opener = opener
         self._path = os.path.realpath(path)
@@ -92,6 +126,7 @@ class FileReader:
         )
         self._stamp = fingerprint(Path(stamped or self._path))
         self._by_thread = by_thread
+        self._kept = kept
         array = self._open()
         self._shape = tuple(int(n) for n in array.shape)
         self._dtype = native(array.dtype)
@@ -136,10 +171,8 @@ class FileReader:
             If they cannot be read or decoded.
         """
         try:
-            block = self._open()[region]
-            # A piece of a mapped file is copied: it would be read when it is used.
-            copy = True if isinstance(block, np.memmap) else None
-            return np.array(block, self._dtype, copy=copy, order="C", subok=False)
+            block = np.asarray(self._open()[region])
+            return block.astype(self._dtype, order="C", copy=False)
         except DECODE_ERRORS as error:
             raise OSError(
                 f"cannot read {region_text(region)} of {self._where()}: {reason(error)}"
@@ -153,6 +186,8 @@ class FileReader:
         return os.path.join(self._path, self._part) if self._part else self._path
 
     def _open(self) -> Any:
+        if not self._kept:
+            return self._opener(self._path, self._part)
         thread = threading.get_ident() if self._by_thread else None
         return _open_arrays.get(
             (*self._key(), thread), lambda: self._opener(self._path, self._part)

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.sources.opened import DECODE_ERRORS, SourceError, reason
+from dask_pyramid.sources.opened import SourceError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,6 +180,29 @@ def open_file(path: str, axes: tuple[str, ...] | None, *, part: str = "") -> Ope
     ImportError
         If the format needs an extra that is not installed; its name is in the text.
     """
+    found = _format_of(path, part)
+    try:
+        opened: Opened = _load(found.opener)(
+            path, axes, **({"part": part} if part else {})
+        )
+    except (SourceError, PermissionError, MemoryError):
+        raise
+    except ImportError as error:
+        if not isinstance(error, ModuleNotFoundError) or found.extra is None:
+            raise
+        raise ImportError(
+            f"{path!r} is {found.name}, which needs {error.name}: "
+            f"pip install 'dask-pyramid[{found.extra}]'"
+        ) from error
+    except Exception as error:  # on damaged files libraries raise of all kinds
+        raise ValueError(
+            f"source must be a readable {found.name}, got {path!r}: {reason(error)}; "
+            "it is damaged or incomplete, so fetch or export it again"
+        ) from error
+    return replace(opened, name=opened.name or _stem(part or path, found.suffixes))
+
+
+def _format_of(path: str, part: str) -> Format:
     if os.path.isfile(path) and not os.path.getsize(path):
         raise ValueError(f"source must not be empty, got {path!r} of 0 bytes")
     found = find_format(path)
@@ -195,23 +218,7 @@ def open_file(path: str, axes: tuple[str, ...] | None, *, part: str = "") -> Ope
             f"source must be a file, got the part {part!r} of {path!r}; {found.name} "
             "holds one image, so leave it out"
         )
-    try:
-        opened: Opened = _load(found.opener)(
-            path, axes, **({"part": part} if part else {})
-        )
-    except (SourceError, PermissionError):
-        raise
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"{path!r} is {found.name}, which needs {error.name}: "
-            f"pip install 'dask-pyramid[{found.extra}]'"
-        ) from error
-    except DECODE_ERRORS as error:
-        raise ValueError(
-            f"source must be a readable {found.name}, got {path!r}: {reason(error)}; "
-            "it is damaged or incomplete, so fetch or export it again"
-        ) from error
-    return replace(opened, name=opened.name or _stem(part or path, found.suffixes))
+    return found
 
 
 def _stem(path: str, suffixes: tuple[str, ...]) -> str:

@@ -52,7 +52,7 @@ def open_hdf5(path: str, axes: tuple[str, ...] | None, *, part: str = "") -> Ope
         names = _axes(dataset)
         scale = _scale(dataset, axes or names or tuple(STORAGE_ORDER[-dataset.ndim :]))
     return Opened(
-        pixels=FileReader(open_dataset, path, name),
+        pixels=FileReader(open_dataset, path, name, kept=False),
         axes=names,
         scale=scale,
         unit=dict.fromkeys(scale, "micrometer"),

@@ -1,6 +1,7 @@
 """Files of HDF5: opened, and volumes that lie in many datasets read as one array.
 
-h5py reads in one thread at a time; other processes read beside it.
+h5py reads in one thread at a time; other processes read beside it. No file stays open
+after a read: HDF5 locks what is open, and would take it for one that replaces it.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ class VolumeStack:
     ) -> None:
         self._file = file
         self._names = names
-        first = self._first(names, shape)
+        first = file[names.flat[0]]
+        check_filters(first)
         self.shape = (*names.shape, *(shape or first.shape))
         self.dtype = native(dtype or first.dtype)
         self.chunks = (*(1,) * names.ndim, *(first.chunks or (1,) * first.ndim))
@@ -106,13 +108,16 @@ class VolumeStack:
             out[index] = block.astype(native(block.dtype), copy=False).view(self.dtype)
         return out
 
-    def _first(
-        self, names: np.ndarray[Any, Any], shape: tuple[int, ...] | None
-    ) -> h5py.Dataset:
-        """Return the first volume; all are there, alike, and large enough."""
-        first = self._file[names.flat[0]]
-        check_filters(first)
-        for name in map(str, names.flat):
+    def check(self) -> None:
+        """Refuse volumes that are missing, that differ, or that are too small.
+
+        Raises
+        ------
+        ValueError
+            If one is.
+        """
+        first = self._file[self._names.flat[0]]
+        for name in map(str, self._names.flat):
             found = self._file.get(name)
             if found is None:
                 raise ValueError(f"{name!r} is missing")
@@ -121,8 +126,6 @@ class VolumeStack:
                     f"{name!r} has {found.shape} {found.dtype}, not {first.shape} "
                     f"{first.dtype} as {first.name!r}"
                 )
-        if shape is not None and any(
-            n > m for n, m in zip(shape, first.shape, strict=True)
-        ):
+        shape = self.shape[self._names.ndim :]
+        if any(n > m for n, m in zip(shape, first.shape, strict=True)):
             raise ValueError(f"{first.name!r} has {first.shape}, less than {shape}")
-        return first

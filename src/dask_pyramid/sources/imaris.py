@@ -41,7 +41,7 @@ def open_imaris(path: str) -> Opened:
     ValueError
         If datasets or attributes are missing.
     """
-    reader = FileReader(open_imaris_stack, path)
+    open_imaris_stack(path, "").check()
     with open_hdf5_file(path) as file:
         times, channels = _counts(file)
         scale, translation = _place(file)
@@ -55,7 +55,7 @@ def open_imaris(path: str) -> Opened:
     with contextlib.suppress(ValueError):
         units |= dict.fromkeys("zyx", normalise_unit(unit, "x"))
     return Opened(
-        pixels=reader,
+        pixels=FileReader(open_imaris_stack, path, kept=False),
         axes=(*lead, "z", "y", "x"),
         scale=scale,
         translation=translation,

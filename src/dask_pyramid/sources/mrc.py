@@ -7,11 +7,9 @@ from `origin`, or, where that is zero, from the start of the map in its unit cel
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from dask_pyramid.sources.files import FileReader
+from dask_pyramid.sources.files import FileReader, MappedArray
 from dask_pyramid.sources.opened import Opened, SourceError, single
 
 if TYPE_CHECKING:
@@ -60,15 +58,15 @@ def open_mrc(path: str, axes: tuple[str, ...] | None) -> Opened:
     )
 
 
-def open_map(path: str, part: str) -> np.ndarray[Any, Any]:
-    """Return the voxels of a file, mapped."""
+def open_map(path: str, part: str) -> MappedArray:
+    """Return the voxels of a file."""
     import mrcfile
 
     with mrcfile.mmap(path, mode="r") as file:
         shape, dtype = file.data.shape, file.data.dtype
         offset = _HEADER + int(file.header.nsymbt)
     # mrcfile closes its own map together with the file.
-    return np.memmap(path, dtype, "r", offset=offset, shape=shape)
+    return MappedArray(path, dtype, shape=shape, offset=offset)
 
 
 def _place(

@@ -11,18 +11,18 @@ import gzip
 import math
 import os
 import threading
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dask_pyramid.axes import normalise_unit
-from dask_pyramid.sources.files import FileReader
-from dask_pyramid.sources.opened import Opened, SourceError, native, single
+from dask_pyramid.sources.files import FileReader, MappedArray
+from dask_pyramid.sources.opened import Opened, SourceError, single
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Region
+    from dask_pyramid.sources.files import StoredArray
 
 __all__ = ["open_nifti", "open_volume"]
 
@@ -62,65 +62,74 @@ def open_nifti(path: str, axes: tuple[str, ...] | None) -> Opened:
     )
 
 
-def open_volume(path: str, part: str) -> _Volume:
+def open_volume(path: str, part: str) -> StoredArray:
     """Return the voxels, in the reverse order of the file's axes."""
     image = _load(path)
-    shape = image.dataobj.shape
-    extent = tuple(shape[_NAMES.index(name)] for name in reversed(_kept(image, path)))
-    return _Volume(path, image.dataobj, extent)
+    found = image.dataobj
+    kept = reversed(_kept(image, path))
+    shape = tuple(found.shape[_NAMES.index(name)] for name in kept)
+    compressed = path.lower().endswith(".gz")
+    kind = _CompressedArray if compressed else MappedArray
+    stored = kind(path, found.dtype, shape=shape, offset=int(found.offset))
+    if (found.slope, found.inter) == (1.0, 0.0):
+        return stored
+    return _ScaledArray(stored, float(found.slope), float(found.inter))
 
 
-class _Volume:
-    """Voxels of a file, read plane by plane, with slope and intercept applied."""
+class _ScaledArray:
+    """Another array times a slope, plus an intercept."""
 
-    def __init__(self, path: str, found: Any, shape: tuple[int, ...]) -> None:
-        self.shape = shape
-        self._stored = found.dtype
-        self._offset = int(found.offset)
-        self._slope, self._inter = float(found.slope), float(found.inter)
-        self.dtype = native(self._stored)
-        self._scaled = (self._slope, self._inter) != (1.0, 0.0)
-        if self._scaled:
-            # 24 bits hold 8- and 16-bit integers; nibabel itself always takes 64.
-            exact = self._stored.kind in "iu" and self._stored.itemsize > 2
-            wide = exact or self._stored.itemsize > 4
-            self.dtype = np.dtype("float64" if wide else "float32")
-        self._mapped: np.ndarray[Any, Any] | None = None
-        self.chunks: tuple[int, ...] | None = None
-        if path.lower().endswith(".gz"):
-            self.chunks = (*(1,) * (len(shape) - 2), *shape[-2:])
-            self._stream = _indexed(path, math.prod(shape) * self._stored.itemsize)
-            self._lock = threading.Lock()
-        else:
-            self._mapped = np.memmap(
-                path, self._stored, "r", offset=self._offset, shape=shape
-            )
+    def __init__(self, stored: StoredArray, slope: float, inter: float) -> None:
+        self._stored, self._slope, self._inter = stored, slope, inter
+        self.shape = stored.shape
+        self.chunks = getattr(stored, "chunks", None)
+        # 24 bits hold integers of 8 and 16; nibabel itself always takes 64.
+        narrow = 2 if stored.dtype.kind in "iu" else 4
+        self.dtype = np.dtype(
+            "float32" if stored.dtype.itemsize <= narrow else "float64"
+        )
 
     def __getitem__(self, region: Region) -> np.ndarray[Any, Any]:
         """Return the voxels of `region`."""
-        lead, plane = region[:-2], region[-2:]
-        out = np.empty([part.stop - part.start for part in region], self.dtype)
-        for index in product(*(range(part.start, part.stop) for part in lead)):
-            at = tuple(i - part.start for i, part in zip(index, lead, strict=True))
-            values = self._plane(index)[plane]
-            if self._scaled:
-                values = values * self._slope + self._inter
-            out[at] = values
+        block = self._stored[region]
+        out = np.empty(block.shape, self.dtype)
+        for index in np.ndindex(block.shape[:-2]):  # sums take 64 bits
+            plane = np.multiply(block[index], self._slope, dtype="float64")
+            out[index] = plane + self._inter
         return out
 
-    def _plane(self, index: tuple[int, ...]) -> np.ndarray[Any, Any]:
-        if self._mapped is not None:
-            plane: np.ndarray[Any, Any] = self._mapped[index]
-            return plane
+
+class _CompressedArray:
+    """Voxels of a compressed file; planes are decompressed as a whole."""
+
+    def __init__(
+        self, path: str, dtype: Any, *, shape: tuple[int, ...], offset: int
+    ) -> None:
+        self.shape, self.dtype = shape, dtype
+        self.chunks = (*(1,) * (len(shape) - 2), *shape[-2:])
+        self._offset = offset
+        self._stream = _indexed(path, math.prod(shape) * dtype.itemsize)
+        self._lock = threading.Lock()
+
+    def __getitem__(self, region: Region) -> np.ndarray[Any, Any]:
+        """Return the voxels of `region`."""
+        lead, inner = region[:-2], region[-2:]
+        out = np.empty([part.stop - part.start for part in region], self.dtype)
+        for index in np.ndindex(out.shape[:-2]):
+            at = [i + part.start for i, part in zip(index, lead, strict=True)]
+            out[index] = self._plane(at)[inner]
+        return out
+
+    def _plane(self, index: list[int]) -> np.ndarray[Any, Any]:
         extent = self.shape[-2:]
-        size = math.prod(extent) * self._stored.itemsize
-        number = np.ravel_multi_index(index, self.shape[:-2]) if index else 0
+        size = math.prod(extent) * self.dtype.itemsize
+        number = int(np.ravel_multi_index(index, self.shape[:-2])) if index else 0
         with self._lock:
-            self._stream.seek(self._offset + int(number) * size)
+            self._stream.seek(self._offset + number * size)
             data = self._stream.read(size)
         if len(data) < size:
             raise EOFError(f"its voxels end within plane {number}")
-        return np.frombuffer(data, self._stored).reshape(extent)
+        return np.frombuffer(data, self.dtype).reshape(extent)
 
 
 def _load(path: str) -> Any:

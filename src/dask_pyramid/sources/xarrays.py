@@ -63,7 +63,7 @@ def open_data_array(
         scale[axis], translation[axis] = step, first
         with suppress(ValueError):
             unit[axis] = normalise_unit(word, axis)
-    channels = _channels(source, found, names)
+    channels = _channels(source, names or ())
     return Opened(
         pixels=_pixels(source),
         axes=names,
@@ -157,13 +157,11 @@ def _line(coordinate: xarray.DataArray, name: str) -> tuple[float, float, str]:
     return step, float(values[0]), word
 
 
-def _channels(
-    source: xarray.DataArray, found: tuple[str, ...], names: tuple[str, ...] | None
-) -> list[dict[str, str]]:
+def _channels(source: xarray.DataArray, names: tuple[str, ...]) -> list[dict[str, str]]:
     """Return the names of channels, if coordinates say more than their numbers."""
-    if "c" not in (names or ()):
+    if "c" not in names:
         return []
-    dimension = source.dims[(names or found).index("c")]
+    dimension = source.dims[names.index("c")]
     if dimension not in source.coords:
         return []
     values = np.asarray(source.coords[dimension].values)

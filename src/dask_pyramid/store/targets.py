@@ -28,11 +28,11 @@ from dask_pyramid.store.contents import (
 from dask_pyramid.store.locks import refuse_locked
 from dask_pyramid.store.replacement import beside, settle
 from dask_pyramid.store.writers import LevelWriter
-from dask_pyramid.store_options import StoreOptions
+from dask_pyramid.store_options import StoreOptions, parse_options
 from dask_pyramid.stores import open_store, store_place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dask_pyramid.levels import Level
 
@@ -40,6 +40,7 @@ __all__ = [
     "Target",
     "open_existing",
     "open_group",
+    "open_location",
     "open_target",
     "release",
     "reopened",
@@ -202,6 +203,29 @@ def _opened(
     location = os.path.realpath(text)
     refuse_sources(location, sources)
     return _open_folder(replace(wanted, location=location))
+
+
+def open_location(
+    target: Any, *, options: Mapping[str, Any] | StoreOptions | None = None
+) -> Target:
+    """Return a path or URL as a target that holds images; nothing is looked at.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    ValueError
+        If objects cannot be replaced there.
+    """
+    if not isinstance(target, str | os.PathLike):
+        raise TypeError(
+            f"target must be a path or URL, got {type(target).__name__}; open the "
+            "store by its location"
+        )
+    text = local_path(os.fspath(target))
+    refuse_unwritable(text)
+    location = text.rstrip("/") if is_url(text) else os.path.realpath(text)
+    return Target(location=location, options=parse_options(options, text))
 
 
 def open_existing(

@@ -29,6 +29,7 @@ from dask_pyramid.verify.part import Part
 from dask_pyramid.verify.pixels import check_absent, check_likeness, check_pixels
 from dask_pyramid.verify.presence import list_objects
 from dask_pyramid.verify.tree import open_tree
+from dask_pyramid.verify.wells import find_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +58,8 @@ def verify_pyramid(
     Parameters
     ----------
     store : path, URL, zarr store or zarr.Group
-        An OME-Zarr image or label image, a `labels` group, or a bioformats2raw group.
+        An OME-Zarr image or label image, a `labels` group, a bioformats2raw group, or a
+        plate or well, of which all images are checked.
     sample : "structure", "full", int or float
         How much is read. ``"structure"``: metadata and listings, no pixel. A number:
         so many boxes of each level, corners first. A float: that part of all boxes.
@@ -86,7 +88,7 @@ def verify_pyramid(
     FileNotFoundError
         If there is nothing there.
     ValueError
-        If there is an array or a plate and no image, or an argument breaks a rule.
+        If there is an array and no image, or an argument breaks a rule.
     TypeError
         If `store` is none of these.
 
@@ -159,12 +161,12 @@ def _images(tree: Tree, log: Log) -> list[Part]:
         )
     ome = ome_of(group)
     if "multiscales" not in ome:
-        for kind in ("plate", "well"):
-            if kind in ome:
-                raise ValueError(
-                    f"store must be an image, got a {kind}, {tree.location!r}; give "
-                    "one of its fields of view"
-                )
+        if "plate" in ome or "well" in ome:
+            return [
+                p
+                for node in find_fields(tree, group, log)
+                for p in _image(tree, node, log)
+            ]
         if "labels" in ome:
             nodes = find_labels(tree, "", log)
             return [p for node in nodes for p in _label(tree, node, None, log)]

@@ -86,6 +86,7 @@ _ERRORS = {
     "content-wrong": "a level is the level below, reduced by its method (OME-Zarr, "
     "'type')",
     "content-method": "'type' names the method of downscaling (OME-Zarr, multiscales)",
+    "plate-list": "a plate lists its wells, a well its images (OME-Zarr, plate, well)",
     # Labels and rendering.
     "labels-list": "'labels' lists the paths of all label images (OME-Zarr, labels)",
     "label-missing": "all that 'labels' lists is there (OME-Zarr, labels)",

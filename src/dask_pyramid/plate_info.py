@@ -1,0 +1,84 @@
+"""What a stored plate (HCS) says of itself; reads metadata and no pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dask_pyramid.multiscales import check_path
+from dask_pyramid.tables import Table, table_text
+
+if TYPE_CHECKING:
+    import zarr
+
+__all__ = ["plate_of", "plate_text"]
+
+
+def plate_of(group: zarr.Group) -> dict[str, Any] | None:
+    """Return what a plate lists, or None if a group is none.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        What may be a plate.
+
+    Returns
+    -------
+    dict or None
+        `name`, `version`, `zarr_format`, and `wells`: for each its `path` and the paths
+        of its `images` from the plate on; `json.dumps` takes it.
+    """
+    ome = _ome(group)
+    plate = ome.get("plate")
+    if not isinstance(plate, Mapping):
+        return None
+    wells = []
+    for path in _paths(plate, "wells"):
+        node: Any = group.get(path)
+        well = {} if node is None else _ome(node).get("well", {})
+        images = [f"{path}/{name}" for name in _paths(well, "images")]
+        wells.append({"path": path, "images": images})
+    return {
+        "name": plate.get("name"),
+        "version": ome.get("version", plate.get("version")),
+        "zarr_format": group.metadata.zarr_format,
+        "wells": wells,
+    }
+
+
+def plate_text(plate: Mapping[str, Any]) -> str:
+    """Return the result of `plate_of`, with its `location`, as text."""
+    wells = plate["wells"]
+    facts = Table(
+        header=(),
+        rows=(
+            ("plate", plate["name"] or "without a name"),
+            ("location", plate["location"]),
+            ("OME-Zarr", f"{plate['version']} (Zarr v{plate['zarr_format']})"),
+            ("wells", str(len(wells))),
+            ("images", str(sum(len(well["images"]) for well in wells))),
+        ),
+    )
+    listed = Table(
+        header=("well", "images"),
+        rows=tuple((well["path"], ", ".join(well["images"]) or "-") for well in wells),
+    )
+    return f"{table_text(facts)}\n\n{table_text(listed)}"
+
+
+def _ome(group: zarr.Group) -> Mapping[str, Any]:
+    attributes = group.attrs.asdict()
+    found = attributes.get("ome", attributes)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _paths(held: Any, name: str) -> list[str]:
+    entries = held.get(name) if isinstance(held, Mapping) else None
+    paths = [
+        entry["path"]
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, Mapping) and isinstance(entry.get("path"), str)
+    ]
+    for path in paths:
+        check_path(path)
+    return paths

@@ -1,0 +1,182 @@
+"""Groups of a plate (HCS): rows, wells, and the list of wells, which is put last.
+
+Rows and wells are read by their names, which are those of their folders; a plate that
+is there keeps what it lists, and what others have said of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dask_pyramid.store.contents import read_attributes
+from dask_pyramid.store.locks import Lock
+from dask_pyramid.stores import within
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dask_pyramid.store.targets import Target
+
+__all__ = ["Field", "parse_field", "put_plate", "read_plate"]
+
+_NAME = re.compile("[A-Za-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A field of view: where its image lies in a plate."""
+
+    row: str
+    """Name of the row."""
+    column: str
+    """Name of the column."""
+    name: str
+    """Name of the field within its well."""
+
+    @property
+    def well(self) -> str:
+        """Path of the well."""
+        return f"{self.row}/{self.column}"
+
+    @property
+    def path(self) -> str:
+        """Path of the image."""
+        return f"{self.well}/{self.name}"
+
+
+def parse_field(text: str) -> Field:
+    """Return the field that ``row/column`` or ``row/column/field`` names.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> parse_field("A/1").path, parse_field("B/12/3").path
+    ('A/1/0', 'B/12/3')
+    """
+    parts = text.split("/") if isinstance(text, str) else []
+    # "The 'path's ... MUST contain only alphanumeric characters" (plate and well
+    # metadata, 0.4 to 0.6).
+    if len(parts) not in (2, 3) or not all(map(_NAME.fullmatch, parts)):
+        raise ValueError(
+            "fields must be named row/column or row/column/field, of letters and "
+            f"digits such as 'A/1' or 'A/1/0', got {text!r}"
+        )
+    row, column, *rest = parts
+    return Field(row=row, column=column, name=rest[0] if rest else "0")
+
+
+def read_plate(store: Any) -> dict[str, Any] | None:
+    """Return the `plate` of a store, or None.
+
+    Parameters
+    ----------
+    store : zarr store
+        What may hold a plate.
+    """
+    found = _holder(read_attributes(store)).get("plate")
+    return dict(found) if isinstance(found, Mapping) else None
+
+
+def put_plate(
+    target: Target, fields: Iterable[Field], *, version: str, name: str | None
+) -> None:
+    """Put the groups of fields whose images are complete, and list their wells.
+
+    Parameters
+    ----------
+    target : Target
+        The plate.
+    fields : iterable of Field
+        Its images.
+    version : str
+        Version of OME-Zarr.
+    name : str, optional
+        What viewers call the plate.
+    """
+    store = target.open()
+    with Lock(store, str(target)):
+        wells: dict[str, list[str]] = {}
+        for field in fields:
+            wells.setdefault(field.well, []).append(field.name)
+        for row in {well.partition("/")[0] for well in wells}:
+            _put(store, row, {}, version)
+        most = max(
+            _put_well(store, well, names, version) for well, names in wells.items()
+        )
+        _put(store, "", {"plate": _plate(store, wells, most, name)}, version)
+
+
+def _put_well(store: Any, well: str, names: list[str], version: str) -> int:
+    """Put the group of a well; return how many fields it lists."""
+    said = _holder(read_attributes(within(store, well))).get("well")
+    held = dict(said) if isinstance(said, Mapping) else {}
+    found = held.get("images")
+    listed = found if isinstance(found, list) else []
+    known = {image.get("path") for image in listed if isinstance(image, Mapping)}
+    listed = [*listed, *({"path": name} for name in names if name not in known)]
+    _put(store, well, {"well": {**held, "images": listed}}, version)
+    return len(listed)
+
+
+def _plate(
+    store: Any, wells: Iterable[str], fields: int, name: str | None
+) -> dict[str, Any]:
+    """Return the metadata of a plate with wells added to those that it lists."""
+    held = read_plate(store) or {}
+    listed = {well["path"]: well for well in held.get("wells", [])}
+    paths = sorted({*listed, *wells}, key=_natural)
+    pairs = [path.split("/") for path in paths]
+    rows, columns = (
+        sorted({part[i] for part in pairs}, key=_natural) for i in range(2)
+    )
+    plate = {
+        **held,
+        "rows": [{"name": row} for row in rows],
+        "columns": [{"name": column} for column in columns],
+        "wells": [
+            {
+                **listed.get(path, {}),
+                "path": path,
+                "rowIndex": rows.index(row),
+                "columnIndex": columns.index(column),
+            }
+            for path, (row, column) in zip(paths, pairs, strict=True)
+        ],
+        "field_count": max(fields, held.get("field_count", 0)),
+    }
+    return plate if name is None else {**plate, "name": name}
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Return a key that sorts 2 before 10."""
+    parts = re.findall(r"\d+|[^\d/]+|/", text)
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
+
+
+def _holder(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = attributes.get("ome", attributes)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _put(store: Any, path: str, wanted: dict[str, Any], version: str) -> None:
+    """Create a group, or add to its attributes."""
+    import zarr
+
+    part = within(store, path) if path else store
+    attributes = read_attributes(part)
+    # Plates and wells have a version of their own, in 0.5 beside that of the group.
+    wanted = {key: {**value, "version": version} for key, value in wanted.items()}
+    if version != "0.4" and wanted:
+        wanted = {"ome": {**_holder(attributes), "version": version, **wanted}}
+    group = zarr.open_group(
+        part, mode="a", zarr_format=2 if version == "0.4" else 3, attributes={}
+    )
+    if wanted:
+        group.attrs.put({**attributes, **wanted})

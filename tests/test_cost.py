@@ -100,7 +100,7 @@ def budget_of(n_bytes, chunks=(64, 64, 64), workers=2):
 def test_the_best_pass_fits_into_its_budget(n_bytes, reach):
     levels = volume((4096, 4096, 4096), (64, 64, 64), reach=reach)
     budget = budget_of(n_bytes)
-    sweep, cost, memory = best_pass(levels, stored=False, axis=0, budget=budget)
+    sweep, cost, memory = best_pass(levels, stored=False, axes=(0,), budget=budget)
     assert math.isfinite(cost)
     assert memory == task_memory(sweep, budget) <= n_bytes
 
@@ -110,21 +110,39 @@ def test_more_memory_never_makes_a_halo_dearer():
     amplifications = []
     for exponent in (27, 28, 29, 30, 31):
         sweep, _, _ = best_pass(
-            levels, stored=False, axis=0, budget=budget_of(2**exponent)
+            levels, stored=False, axes=(0,), budget=budget_of(2**exponent)
         )
         decoded, total = decoded_chunks(sweep, (64, 64, 64))
         amplifications.append(decoded / total)
     assert amplifications == sorted(amplifications, reverse=True)
 
 
-def test_a_method_without_halo_decodes_every_chunk_once_where_memory_allows():
+def test_cores_count_more_than_chunks_that_are_decoded_twice():
+    levels = volume((500, 700, 900), (64, 64, 64))
+    budget = budget_of(2**33, (100, 100, 100), workers=2)
+    sweep, _, _ = best_pass(levels, stored=False, axes=(0, 1), budget=budget)
+    decoded, total = decoded_chunks(sweep, (100, 100, 100))
+    assert sweep.n_units > 1
+    assert decoded < 1.4 * total
+
+
+def test_a_flat_stack_is_streamed_along_y_with_less_memory():
+    levels = volume((128, 4096, 4096), (128, 128, 128))
+    budget = budget_of(2**33, (128, 128, 128))
+    across, _, least = best_pass(levels, stored=False, axes=(0, 1), budget=budget)
+    _, _, most = best_pass(levels, stored=False, axes=(0,), budget=budget)
+    assert across.axis == 1
+    assert least < most
+
+
+def test_one_worker_decodes_every_chunk_once_where_memory_allows():
     for shape, chunks in itertools.product(
         [(500, 700, 900), (64, 5000, 5000), (4096, 100, 100)],
         [(64, 64, 64), (1, 512, 512), (100, 100, 100)],
     ):
         levels = volume(shape, (64, 64, 64))
         sweep, _, _ = best_pass(
-            levels, stored=False, axis=0, budget=budget_of(2**33, chunks)
+            levels, stored=False, axes=(0,), budget=budget_of(2**33, chunks, 1)
         )
         decoded, total = decoded_chunks(sweep, chunks)
         assert decoded == total, (shape, chunks)
@@ -133,11 +151,11 @@ def test_a_method_without_halo_decodes_every_chunk_once_where_memory_allows():
 def test_what_cannot_fit_says_how_much_it_needs():
     levels = volume((1024, 1024, 1024), (1024, 1024, 1024))
     sweep, cost, memory = best_pass(
-        levels, stored=False, axis=0, budget=budget_of(2**27)
+        levels, stored=False, axes=(0,), budget=budget_of(2**27)
     )
     assert cost == math.inf
     assert memory == task_memory(sweep, budget_of(2**27)) > 2**27
-    _, cost, _ = best_pass(levels, stored=False, axis=0, budget=budget_of(memory))
+    _, cost, _ = best_pass(levels, stored=False, axes=(0,), budget=budget_of(memory))
     assert math.isfinite(cost)
 
 
@@ -145,7 +163,7 @@ def test_what_cannot_fit_says_how_much_it_needs():
 def test_a_gaussian_decodes_few_chunks_twice_within_2_gib(chunk):
     levels = volume((1024,) * 3, (chunk,) * 3, levels=4, reach=2)
     budget = budget_of((2**31 - RUNTIME_BYTES) // 2, (chunk,) * 3)
-    sweep, _, _ = best_pass(levels, stored=False, axis=0, budget=budget)
+    sweep, _, _ = best_pass(levels, stored=False, axes=(0,), budget=budget)
     decoded, total = decoded_chunks(sweep, (chunk,) * 3)
     assert decoded == counted(sweep, (chunk,) * 3)
     assert decoded <= 1.3 * total

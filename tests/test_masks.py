@@ -1,6 +1,7 @@
 """Voxels that do not count: `nodata`, NaN and masks, held against dense loops."""
 
 import dataclasses
+import math
 import shutil
 
 import dask.array as da
@@ -482,7 +483,8 @@ def test_what_is_not_under_the_mask_is_neither_read_nor_stored(tmp_path):
             scale_factors=[2, 4],
             workers=1,
         )
-    assert {part.stop for region in counted.regions for part in region} <= {8, 16}
+    voxels = [math.prod(p.stop - p.start for p in r) for r in counted.regions]
+    assert sum(voxels) <= 32**3 // 4
     assert sorted(digests_of(tmp_path / "a.zarr")) == [
         f"{level}/c/0/0/0" for level in range(3)
     ]

@@ -22,6 +22,7 @@ __all__ = [
     "comparable",
     "decimals",
     "default_axes",
+    "first_spatial",
     "normalise_unit",
     "one_unit",
     "parse_axes",
@@ -120,6 +121,17 @@ def axis_type(axis: str) -> str:
     'space'
     """
     return _TYPES[axis]
+
+
+def first_spatial(axes: Sequence[str]) -> int:
+    """Return the number of the first spatial axis.
+
+    Examples
+    --------
+    >>> first_spatial("tczyx")
+    2
+    """
+    return next(i for i, axis in enumerate(axes) if axis in SPATIAL)
 
 
 def default_axes(ndim: int) -> tuple[str, ...]:

@@ -44,12 +44,14 @@ _DECODE = 6e8
 _ENCODE = 2.8
 _REDUCE = 0.2
 _PER_UNIT = 1e7
-_TWICE = 8
+# Moving what was decoded to where the unit holds it.
+_COPY = 0.1
+_TWICE = 1.5
 # Workers do not end together: in units of one unit.
 _TAIL = 0.04
 # Twice the memory must be worth this much time.
 _PER_DOUBLING = 0.05
-_SMALL_TASK = 2**28
+_SMALL_TASK = 2**25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,8 @@ class Budget:
     """Whether blocks of a dask graph are read, which are kept until used up."""
     mask: int = 0
     """Bytes that reading a mask takes; 0 without one."""
+    intermediates: bool = True
+    """Whether kernels hold something beside what they read and make."""
 
 
 def decoded_chunks(sweep: Pass, chunks: Sequence[int]) -> tuple[float, int]:
@@ -130,7 +134,7 @@ def task_memory(sweep: Pass, budget: Budget) -> int:
     -------
     int
         Rolling buffers of all levels, the slab that comes in, and whichever is larger:
-        the intermediates of a kernel or of the codecs.
+        reading, the intermediates of a kernel, or the codecs.
     """
     cross, planes = cross_sections(sweep), held_planes(sweep)
     # A mask has buffers of its own, of one byte for each voxel.
@@ -140,6 +144,10 @@ def task_memory(sweep: Pass, budget: Budget) -> int:
     chunk = math.prod(budget.chunks) * budget.itemsize
     # Decoding holds a chunk encoded and decoded, and half as much again (measured).
     reading = max(budget.working, chunk * 5 // 2) + (0 if budget.direct else slab)
+    if room := _room(sweep, budget):
+        buffers += room
+        # Chunks that are decoded in part are held encoded, those of a room (measured).
+        reading += 2 * min(slab, room)
     if budget.read_once:
         # A block and what it is computed from.
         reading = slab + 3 * _blocks(sweep, budget)
@@ -147,7 +155,8 @@ def task_memory(sweep: Pass, budget: Budget) -> int:
         # The mask of a slab as it is read, what is outside of it, and its windows.
         reading += budget.mask
         buffers += 3 * slab // budget.itemsize
-    return buffers + max(reading, KERNEL_BYTES + slab // 2, _encoding(sweep, budget))
+    kernel = KERNEL_BYTES + slab // 2 if budget.intermediates else 0
+    return buffers + max(reading, kernel, _encoding(sweep, budget))
 
 
 def _blocks(sweep: Pass, budget: Budget) -> int:
@@ -162,21 +171,37 @@ def _blocks(sweep: Pass, budget: Budget) -> int:
     return voxels * budget.itemsize
 
 
-def _encoding(sweep: Pass, budget: Budget) -> int:
-    """Return what writing takes: voxels in C order, the codecs' copy and their result.
+def _room(sweep: Pass, budget: Budget) -> int:
+    """Return what voxels take on their way into a buffer or out of it.
 
-    Measured for `zarrs`: one object raw and one encoded at a time. Voxels are copied
-    only out of a buffer that holds a halo beside them.
+    Some objects or chunks at a time: planes along another axis than the first lie
+    apart, and a halo lies between voxels that are to be written.
     """
+    apart = math.prod(sweep.extent[: sweep.axis]) > 1
     most = 0
     for i, level in enumerate(sweep.levels):
-        if level.written:
-            one = math.prod(level.objects) * budget.itemsize
-            halo = any(
-                reach != Reach() for up in sweep.levels[i + 1 :] for reach in up.reaches
-            )
-            most = max(most, 2 * one + halo * max(one, ENCODE_BYTES))
-    return most
+        halo = any(
+            reach != Reach() for up in sweep.levels[i + 1 :] for reach in up.reaches
+        )
+        if apart or halo:
+            at_once = level.objects if level.written else ()
+            if i == 0 and budget.direct:
+                at_once = max(at_once, budget.chunks, key=math.prod)
+            one = math.prod(at_once)
+            most = max(most, one, min(ENCODE_BYTES // budget.itemsize, level.size))
+    return most * budget.itemsize
+
+
+def _encoding(sweep: Pass, budget: Budget) -> int:
+    """Return what the codecs take: measured for `zarrs`, an object raw and encoded."""
+    return (
+        2
+        * budget.itemsize
+        * max(
+            (math.prod(level.objects) for level in sweep.levels if level.written),
+            default=0,
+        )
+    )
 
 
 def duration(sweep: Pass, budget: Budget) -> float:
@@ -208,6 +233,8 @@ def _time(sweep: Pass, budget: Budget) -> float:
         )
         work += _REDUCE * needed
         work += _ENCODE * level.size
+        if i == 0 and math.prod(sweep.extent[: sweep.axis]) > 1:
+            work += _COPY * needed
     work += _PER_UNIT * sweep.n_units
     rounds = ceil_div(sweep.n_units, budget.workers)
     return work / sweep.n_units * (rounds + _TAIL)
@@ -221,7 +248,7 @@ def _sum_needed(sweep: Pass, axis: int, i: int) -> float:
 
 
 def best_pass(
-    levels: Sequence[PassLevel], *, stored: bool, axis: int, budget: Budget
+    levels: Sequence[PassLevel], *, stored: bool, axes: Sequence[int], budget: Budget
 ) -> tuple[Pass, float, int]:
     """Choose the units of a pass.
 
@@ -231,8 +258,8 @@ def best_pass(
         The level that is read, then each level made from the one before.
     stored : bool
         Whether the level that is read lies in the target.
-    axis : int
-        Axis along which units are streamed.
+    axes : sequence of int
+        Axes along which units may be streamed; the first is the first spatial one.
     budget : Budget
         What the pass may use.
 
@@ -247,18 +274,29 @@ def best_pass(
 
     Notes
     -----
-    Units grow from the smallest that cuts no storage object. Each step doubles the axis
-    that gains most, or costs least memory; the best of all steps is taken.
+    Along each of `axes` units grow from the smallest that cuts no storage object. Each
+    step doubles the extent that gains most, or costs least memory; the best of all
+    steps is taken. A slab lies across the axis of streaming, so of a flat stack it is
+    smaller along y than along z.
     """
+    ways = [_grow(levels, stored, axis, first=axes[0], budget=budget) for axis in axes]
+    best = min(ways, key=lambda way: (way.cost, way.memory))
+    return best.sweep, best.cost, best.memory
+
+
+def _grow(
+    levels: Sequence[PassLevel], stored: bool, axis: int, *, first: int, budget: Budget
+) -> _Option:
+    """Choose the units that are streamed along one axis; infinite if none fits."""
     over = levels[grid_level(levels)]
     chunks = budget.chunks if over is levels[0] else over.objects
     base = tuple(base_extent(levels, i) for i in range(len(over.shape)))
-    extent = _whole_channels(over, base, budget.chunks, axis)
+    extent = _whole_channels(over, base, budget.chunks, first)
     best: _Option | None = None
     smallest: _Option | None = None
     while True:
         options = []
-        for grown in _grown(extent, over.shape, chunks, axis, best is None):
+        for grown in _grown(extent, over.shape, chunks, first, best is None):
             sweep = Pass(
                 stored=stored, levels=tuple(levels), extent=grown, axis=axis, slab=1
             )
@@ -274,8 +312,8 @@ def best_pass(
         extent = step.sweep.extent
     if best is None:
         assert smallest is not None  # the first round has at least one option
-        return smallest.sweep, math.inf, smallest.memory
-    return best.sweep, best.cost, best.memory
+        return replace(smallest, cost=math.inf)
+    return best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,7 +73,7 @@ def lazy_levels(
         assert level.parent is not None  # only level 0 has none
         given: dict[str, Any] = {
             "compiled": plan.compiled,
-            "first_axis": image.stream_axis,
+            "first_axis": image.first_spatial,
             "shape": level.shape,
         }
         below, reduction = levels[level.parent], plan.reduction(level.number)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from dask_pyramid.axes import SPATIAL, parse_units, per_axis
+from dask_pyramid.axes import SPATIAL, first_spatial, parse_units, per_axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -147,9 +147,9 @@ class Image:
         return math.prod(self.shape)
 
     @property
-    def stream_axis(self) -> int:
-        """The first spatial axis: blocks are merged, units streamed, from it on."""
-        return next(i for i, axis in enumerate(self.axes) if axis in SPATIAL)
+    def first_spatial(self) -> int:
+        """Number of the first spatial axis."""
+        return first_spatial(self.axes)
 
     @property
     def nbytes(self) -> int:

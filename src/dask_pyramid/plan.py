@@ -18,6 +18,7 @@ from dask_pyramid.factors import plain, restored
 from dask_pyramid.geometry import Reach, ceil_div
 from dask_pyramid.holdings import buffer_memory
 from dask_pyramid.kernels import pays_to_compile
+from dask_pyramid.kernels.scratch import holds_intermediates
 from dask_pyramid.levels import Level
 from dask_pyramid.limits import RUNTIME_BYTES
 from dask_pyramid.methods import Method, Reduction, find_method
@@ -307,6 +308,11 @@ class PyramidPlan:
             working=0 if sweep.stored else self.source_working,
             read_once=not sweep.stored and self.source_graph,
             mask=self.mask_memory,
+            intermediates=holds_intermediates(
+                self.dtype,
+                map(self.reduction, range(1, len(self.levels))),
+                n_voxels=self.levels[0].size,
+            ),
         )
 
     def to_json(self) -> dict[str, Any]:

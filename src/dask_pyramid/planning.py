@@ -17,6 +17,7 @@ from dask_pyramid.cost import Budget
 from dask_pyramid.crew import Crew, Share, of_threads
 from dask_pyramid.device import on_gpu
 from dask_pyramid.image import Image, reads_directly, working_bytes
+from dask_pyramid.kernels.scratch import holds_intermediates
 from dask_pyramid.levels import Level, make_levels
 from dask_pyramid.limits import RUNTIME_BYTES
 from dask_pyramid.masks import open_mask
@@ -339,8 +340,11 @@ def _fitting(
                 working=working_bytes(image),
                 read_once=image.reader is None,
                 mask=mask_memory,
+                intermediates=holds_intermediates(
+                    image.dtype, reductions[1:], n_voxels=levels[0].size
+                ),
             ),
-            stream_axis=image.stream_axis,
+            axes=_stream_axes(image, crew),
             parts=parts,
             alone=alone,
         )
@@ -353,6 +357,18 @@ def _fitting(
         f"{f' on {share.processes} workers' if share.processes > 1 else ''}, got "
         f"{crew.memory_limit}; or ask for smaller shards or chunks"
     )
+
+
+def _stream_axes(image: Image, crew: Crew) -> range:
+    """Return the axes along which units may be streamed, the first spatial one first.
+
+    Rows along the last axis stay whole. A GPU takes planes of the first one, which are
+    contiguous.
+    """
+    first = image.first_spatial
+    if crew.offer.device != "cpu":
+        return range(first, first + 1)
+    return range(first, max(first + 1, image.ndim - 1))
 
 
 def _graph_tasks(
@@ -368,7 +384,7 @@ def _graph_tasks(
     waiting = [0]  # the mask of a level is made with the first level that needs it
     for level, reduction in zip(levels[1:], reductions[1:], strict=True):
         assert level.parent is not None  # only level 0 has none
-        made = partial(_blocks_made, level=level, first_axis=image.stream_axis)
+        made = partial(_blocks_made, level=level, first_axis=image.first_spatial)
         count, above, after = made(blocks[level.parent], reduction)
         blocks.append(after)
         if masked:

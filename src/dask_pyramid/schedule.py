@@ -1,6 +1,6 @@
 """How a unit runs through its levels in slabs: pure integers along one axis.
 
-A unit is streamed along its first spatial axis. A slab of the level that is read comes
+A unit is streamed along one spatial axis. A slab of the level that is read comes
 in; each level hands on to the next what can already be computed, writes the rows of
 objects that are complete, and forgets planes that nobody needs any more. The memory of
 a unit is thus that of a few slabs, not that of the unit, and no plane is read twice.

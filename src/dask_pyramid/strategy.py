@@ -30,8 +30,8 @@ class Terms:
 
     source: Budget
     """Chunks of the image, memory of a task and workers."""
-    stream_axis: int
-    """Axis along which units are streamed."""
+    axes: Sequence[int]
+    """Axes along which units may be streamed; the first is the first spatial one."""
     parts: Sequence[Part] | None = None
     """What of each level is to be written, whole objects; nothing of the first levels
     means that they are stored. None: all of all levels."""
@@ -79,7 +79,7 @@ def choose_passes(
                     read_once=False,
                 )
             sweep, cost, memory = best_pass(
-                members, stored=start > 0, axis=terms.stream_axis, budget=budget
+                members, stored=start > 0, axes=terms.axes, budget=budget
             )
             needs.append(memory)
             if math.isfinite(cost):

@@ -209,12 +209,25 @@ class _Run:
             if not under.any():  # not even read
                 out[...] = self.job.plan.fill
                 return
-        if isinstance(self.reader, DirectReader) and out.flags.c_contiguous:
-            self.reader.read_into(region, out)
-        else:
-            out[...] = self.reader.read(region)
+        self._fill(region, out)
         if under is not None and not self.sweep.stored:
             np.copyto(out, np.asarray(self.job.plan.fill, out.dtype), where=~under)
+
+    def _fill(self, region: Region, out: Array) -> None:
+        """Read a region; whole chunks into the buffer itself if they lie so there.
+
+        `zarrs` (0.2.3) holds all chunks of a call encoded that it decodes in part.
+        """
+        reader = self.reader
+        if not isinstance(reader, DirectReader):
+            out[...] = reader.read(region)
+        elif out.flags.c_contiguous and _is_whole(region, reader):
+            reader.read_into(region, out)
+        else:
+            for part in _groups(region, reader.chunks, out.itemsize):
+                room = self._room(tuple(p.stop - p.start for p in part))
+                reader.read_into(part, room)
+                out[_within(part, region)] = room
 
     def _write(self, move: Move) -> int:
         if not self.written:
@@ -235,12 +248,10 @@ class _Run:
             self.written.append(writer.write(region, values))
         else:
             for part in _groups(region, level.objects, values.itemsize):
-                inner = tuple(
-                    slice(p.start - r.start, p.stop - r.start)
-                    for p, r in zip(part, region, strict=True)
-                )
-                block = self._contiguous(values[inner])
-                self.written.append(writer.write(part, block))
+                block = values[_within(part, region)]
+                room = self._room(block.shape)
+                room[...] = block
+                self.written.append(writer.write(part, room))
         if level.level == 0:
             self._measure(values, region)
         return values.size
@@ -259,17 +270,32 @@ class _Run:
                 part[self.channel_axis] = slice(i, i + 1)
             grey.add(measure(values[tuple(part)], tuple(at), self.lattice))
 
-    def _contiguous(self, values: Array) -> Array:
-        """Return voxels in C order, in memory that is kept for this."""
-        if self.scratch.size < values.size:
-            self.scratch = np.empty(values.size, values.dtype)
-        ordered = self.scratch[: values.size].reshape(values.shape)
-        ordered[...] = values
-        return ordered
+    def _room(self, shape: tuple[int, ...]) -> Array:
+        """Return room for voxels in C order on their way in or out, until next time."""
+        size = math.prod(shape)
+        if self.scratch.size < size:
+            self.scratch = np.empty(size, self.scratch.dtype)
+        return self.scratch[:size].reshape(shape)
+
+
+def _is_whole(region: Region, reader: Reader) -> bool:
+    """Whether a region cuts no chunk."""
+    return all(
+        part.start % chunk == 0 and (part.stop % chunk == 0 or part.stop == n)
+        for part, chunk, n in zip(region, reader.chunks, reader.shape, strict=True)
+    )
+
+
+def _within(part: Region, region: Region) -> Region:
+    """Return where a part of a region lies in it."""
+    return tuple(
+        slice(p.start - r.start, p.stop - r.start)
+        for p, r in zip(part, region, strict=True)
+    )
 
 
 def _groups(region: Region, objects: Sequence[int], itemsize: int) -> Iterator[Region]:
-    """Cut a region into whole objects, a few of them in a row where they are small."""
+    """Cut a region between objects or chunks, into a few in a row if they are small."""
     counts = [1] * len(objects)
     for axis in reversed(range(len(objects))):
         room = ENCODE_BYTES // (math.prod(objects) * math.prod(counts) * itemsize)
@@ -277,11 +303,9 @@ def _groups(region: Region, objects: Sequence[int], itemsize: int) -> Iterator[R
         counts[axis] = max(1, min(room, -(-length // objects[axis])))
     edges = [
         [
-            slice(start, min(start + step, r.stop))
-            for start in range(r.start, r.stop, step)
+            slice(max(start, r.start), min(start + o * n, r.stop))
+            for start in range(r.start // o * o, r.stop, o * n)
         ]
-        for r, step in zip(
-            region, (o * n for o, n in zip(objects, counts, strict=True)), strict=True
-        )
+        for r, o, n in zip(region, objects, counts, strict=True)
     ]
     yield from itertools.product(*edges)

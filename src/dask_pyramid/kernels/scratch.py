@@ -14,12 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.kernels import fused, fused_filters, generic, has_compiled
+from dask_pyramid.kernels import (
+    fused,
+    fused_filters,
+    generic,
+    has_compiled,
+    pays_to_compile,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dask_pyramid.methods import Reduction
 
-__all__ = ["scratch_bytes"]
+__all__ = ["holds_intermediates", "scratch_bytes"]
 
 # Generic kernels, in values for each voxel: wide ones of filters and resampling (a
 # copy, what is padded, a term and two sums; where not all count, weights in place of a
@@ -76,6 +84,24 @@ def scratch_bytes(
         return 0 if reduction.ignore is None else _COMPILED_MASKED
     mask = 0 if reduction.ignore is None else _MASK
     return mask + _of_generic(dtype, reduction, on_gpu=on_gpu)
+
+
+def holds_intermediates(
+    dtype: np.dtype[Any] | str, reductions: Iterable[Reduction], *, n_voxels: int
+) -> bool:
+    """Return whether one of the reductions of a job holds something on the host.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype or str
+        Data type of the image.
+    reductions : iterable of Reduction
+        How its levels are made.
+    n_voxels : int
+        Voxels of the image, which decide which kernels are taken.
+    """
+    compiled = pays_to_compile(n_voxels)
+    return any(scratch_bytes(dtype, made, compiled=compiled) > 0 for made in reductions)
 
 
 def _of_fused(dtype: np.dtype[Any], reduction: Reduction) -> float:

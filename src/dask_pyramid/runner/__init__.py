@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from dask_pyramid.axes import first_spatial
 from dask_pyramid.configuration import configured
 from dask_pyramid.kernels import load_compiled
 from dask_pyramid.runner.local import Synchronous, Threads
@@ -81,9 +82,8 @@ def run_units(
     pool = _pool(job, graph, client)
     try:
         for number, sweep in enumerate(plan.passes):
-            units = (
-                plan.units.at(number, index) for index in nearby(sweep.grid, sweep.axis)
-            )
+            order = nearby(sweep.grid, sweep.axis, first=first_spatial(plan.axes))
+            units = (plan.units.at(number, index) for index in order)
             left = (
                 unit
                 for unit in units

@@ -23,7 +23,7 @@ __all__ = ["nearby"]
 Index = tuple[int, ...]
 
 
-def nearby(grid: Sequence[int], axis: int) -> Iterator[Index]:
+def nearby(grid: Sequence[int], axis: int, *, first: int = 0) -> Iterator[Index]:
     """Yield the positions of a grid so that neighbours come close in time.
 
     Parameters
@@ -31,8 +31,10 @@ def nearby(grid: Sequence[int], axis: int) -> Iterator[Index]:
     grid : sequence of int
         Number of units along each axis.
     axis : int
-        Axis of streaming, the first spatial one; those before it (t, c) share nothing
-        and are gone through one after the other.
+        Axis of streaming.
+    first : int
+        The first spatial axis; those before it (t, c) share nothing and are gone
+        through one after the other.
 
     Yields
     ------
@@ -44,18 +46,21 @@ def nearby(grid: Sequence[int], axis: int) -> Iterator[Index]:
     >>> list(nearby((1, 2, 4), 0))[:4]
     [(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1)]
     """
-    inner = tuple(grid[axis:])
-    for head in itertools.product(*map(range, grid[:axis])):
-        for tail in _halves((0,) * len(inner), inner):
+    inner = tuple(grid[first:])
+    for head in itertools.product(*map(range, grid[:first])):
+        for tail in _halves((0,) * len(inner), inner, axis=axis - first):
             yield (*head, *tail)
 
 
-def _halves(start: Index, stop: Index) -> Iterator[Index]:
+def _halves(start: Index, stop: Index, *, axis: int) -> Iterator[Index]:
     extents = [b - a for a, b in zip(start, stop, strict=True)]
-    longest = extents.index(max(extents))
+    most = max(extents)
+    longest = axis if extents[axis] == most else extents.index(most)
     if extents[longest] == 1:
         yield start
         return
     middle = start[longest] + (extents[longest] + 1) // 2
-    yield from _halves(start, (*stop[:longest], middle, *stop[longest + 1 :]))
-    yield from _halves((*start[:longest], middle, *start[longest + 1 :]), stop)
+    before = (*stop[:longest], middle, *stop[longest + 1 :])
+    after = (*start[:longest], middle, *start[longest + 1 :])
+    yield from _halves(start, before, axis=axis)
+    yield from _halves(after, stop, axis=axis)

@@ -238,7 +238,7 @@ def portable(image: Image) -> Image:
         below = portable(replace(image, reader=image.reader.source))
         assert below.graph is not None
         samplings = image.reader.samplings
-        graph = resample_array(below.graph, samplings, first_axis=image.stream_axis)
+        graph = resample_array(below.graph, samplings, first_axis=image.first_spatial)
         return replace(image, reader=None, graph=graph)
     whole = tuple(slice(0, n) for n in image.shape)
     pixels = image.reader.read(whole)

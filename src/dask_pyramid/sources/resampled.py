@@ -262,7 +262,7 @@ def resampled_image(image: Image, samplings: Sequence[Sampling]) -> Image:
     if reader is not None:
         reader = ResampledReader(reader, samplings)
     if graph is not None:
-        graph = resample_array(graph, samplings, first_axis=image.stream_axis)
+        graph = resample_array(graph, samplings, first_axis=image.first_spatial)
     origin = None
     if image.origin is not None:
         steps = [*image.origin.get("resampling", ()), samplings_to_json(samplings)]

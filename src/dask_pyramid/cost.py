@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "CUT_BYTES",
     "ENCODE_BYTES",
     "KERNEL_BYTES",
     "Budget",
@@ -32,6 +33,8 @@ KERNEL_BYTES = 2**25
 """Intermediates of the generic kernels: reductions go in strips of planes."""
 ENCODE_BYTES = 2**24
 """Voxels that are handed to the codecs at a time, if an object is not larger."""
+CUT_BYTES = 2 * ENCODE_BYTES
+"""Chunks, decoded, that are read in part at a time, if one is not larger."""
 
 # A minute of one core: what is lost with a unit that is killed.
 _UNIT_VOXELS = 2**33
@@ -146,8 +149,8 @@ def task_memory(sweep: Pass, budget: Budget) -> int:
     reading = max(budget.working, chunk * 5 // 2) + (0 if budget.direct else slab)
     if room := _room(sweep, budget):
         buffers += room
-        # Chunks that are decoded in part are held encoded, those of a room (measured).
-        reading += 2 * min(slab, room)
+        # Chunks that are decoded in part are held encoded beside those (measured).
+        reading += min(2 * slab, max(CUT_BYTES, 2 * room))
     if budget.read_once:
         # A block and what it is computed from.
         reading = slab + 3 * _blocks(sweep, budget)

@@ -67,7 +67,8 @@ def stream(lanes: Sequence[Lane], *, slab: int) -> Iterator[Move]:
     Yields
     ------
     Move
-        A read, then the reductions that it allows, lane after lane, then the writes.
+        A read, the write of what was read, then the reductions that it allows, lane
+        after lane, and their writes.
         Reads and reductions extend their lane without gap, writes come in whole rows of
         objects; every lane ends complete.
 
@@ -79,8 +80,8 @@ def stream(lanes: Sequence[Lane], *, slab: int) -> Iterator[Move]:
     ... ]
     >>> [(m.kind, m.lane, m.start, m.stop) for m in stream(lanes, slab=4)]
     ... # doctest: +NORMALIZE_WHITESPACE
-    [('read', 0, 0, 4), ('reduce', 1, 0, 2), ('write', 0, 0, 4),
-     ('read', 0, 4, 8), ('reduce', 1, 2, 4), ('write', 0, 4, 8), ('write', 1, 0, 4)]
+    [('read', 0, 0, 4), ('write', 0, 0, 4), ('reduce', 1, 0, 2),
+     ('read', 0, 4, 8), ('write', 0, 4, 8), ('reduce', 1, 2, 4), ('write', 1, 0, 4)]
     """
     have = [lane.need[0] for lane in lanes]
     done = [lane.own[0] for lane in lanes]
@@ -89,16 +90,25 @@ def stream(lanes: Sequence[Lane], *, slab: int) -> Iterator[Move]:
         stop = min(end, (start // slab + 1) * slab)
         yield _move("read", 0, (start, stop), lanes, have, done)
         have[0] = start = stop
+        # Level 0 is written first: kernels are loaded while its codecs are at work.
+        yield from _writes(range(1), lanes, have, done)
         for i in range(1, len(lanes)):
             ready = computable(lanes[i - 1], lanes[i], have[i - 1])
             if ready > have[i]:
                 yield _move("reduce", i, (have[i], ready), lanes, have, done)
                 have[i] = ready
-        for i, lane in enumerate(lanes):
-            rows = _complete(lane, have[i])
-            if rows > done[i]:
-                yield _move("write", i, (done[i], rows), lanes, have, done)
-                done[i] = rows
+        yield from _writes(range(1, len(lanes)), lanes, have, done)
+
+
+def _writes(
+    numbers: range, lanes: Sequence[Lane], have: Sequence[int], done: list[int]
+) -> Iterator[Move]:
+    """Yield the writes of lanes that have complete rows, and note them as done."""
+    for i in numbers:
+        rows = _complete(lanes[i], have[i])
+        if rows > done[i]:
+            yield _move("write", i, (done[i], rows), lanes, have, done)
+            done[i] = rows
 
 
 def _move(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid.chains import Chains
-from dask_pyramid.cost import ENCODE_BYTES
+from dask_pyramid.cost import CUT_BYTES, ENCODE_BYTES
 from dask_pyramid.device import HOST
 from dask_pyramid.grey import Grey, lattice, measure
 from dask_pyramid.idents import Ids, found_ids, merged
@@ -214,14 +214,15 @@ class _Run:
             np.copyto(out, np.asarray(self.job.plan.fill, out.dtype), where=~under)
 
     def _fill(self, region: Region, out: Array) -> None:
-        """Read a region; whole chunks into the buffer itself if they lie so there.
+        """Read a region into the buffer itself if planes lie there one after the other.
 
-        `zarrs` (0.2.3) holds all chunks of a call encoded that it decodes in part.
+        `zarrs` (0.2.3) holds all chunks of a call encoded that it decodes in part: of
+        many, some at a time are read elsewhere and moved.
         """
         reader = self.reader
         if not isinstance(reader, DirectReader):
             out[...] = reader.read(region)
-        elif out.flags.c_contiguous and _is_whole(region, reader):
+        elif out.flags.c_contiguous and _cut_bytes(region, reader) <= CUT_BYTES:
             reader.read_into(region, out)
         else:
             for part in _groups(region, reader.chunks, out.itemsize):
@@ -278,12 +279,15 @@ class _Run:
         return self.scratch[:size].reshape(shape)
 
 
-def _is_whole(region: Region, reader: Reader) -> bool:
-    """Whether a region cuts no chunk."""
-    return all(
-        part.start % chunk == 0 and (part.stop % chunk == 0 or part.stop == n)
-        for part, chunk, n in zip(region, reader.chunks, reader.shape, strict=True)
-    )
+def _cut_bytes(region: Region, reader: Reader) -> int:
+    """Return how large the chunks are, decoded, that a region holds in part."""
+    touched = whole = 1
+    for part, chunk, n in zip(region, reader.chunks, reader.shape, strict=True):
+        first, last = part.start // chunk, -(-part.stop // chunk)
+        touched *= last - first
+        cut = (part.start % chunk > 0) + (part.stop % chunk > 0 and part.stop < n)
+        whole *= max(0, last - first - cut)
+    return (touched - whole) * math.prod(reader.chunks) * reader.dtype.itemsize
 
 
 def _within(part: Region, region: Region) -> Region:

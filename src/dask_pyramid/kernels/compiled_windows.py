@@ -31,12 +31,14 @@ def as_line(volume: Array) -> tuple[Array, int, int]:
     """Return a volume as one contiguous line, with its z and y strides in elements.
 
     Numba vectorises over a contiguous array. A view into a larger block is none, but
-    the memory from its first to its last voxel is.
+    the memory from its first to its last voxel is. It is read-only, as some blocks are:
+    kernels are compiled once for both.
     """
     plane, row = (stride // volume.itemsize for stride in volume.strides[:2])
     nz, ny, nx = volume.shape
     length = (nz - 1) * plane + (ny - 1) * row + nx
-    return as_strided(volume, (length,), (volume.itemsize,)), plane, row
+    line = as_strided(volume, (length,), (volume.itemsize,), writeable=False)
+    return line, plane, row
 
 
 def window_volume(volume: Array, out: Array, kernel: str, steps: Sequence[int]) -> None:

@@ -135,7 +135,7 @@ def test_memory_may_end_at_any_array(nth, tmp_path):
 def test_no_room_for_a_single_plane_is_an_error_that_says_so(tmp_path):
     with pytest.raises(MemoryError, match="gpu_memory_limit must leave room") as error:
         on_gpu(tmp_path / "a", values(SHAPE, "uint16", 3), fault={"limit": 100})
-    assert any("in unit 0-0.0." in note for note in error.value.__notes__)
+    assert any("in unit 0-" in note for note in error.value.__notes__)
     with pytest.raises(ValueError, match="must be complete"):
         open_pyramid(tmp_path / "a")
 

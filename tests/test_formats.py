@@ -442,3 +442,19 @@ def test_a_file_that_was_replaced_is_another_source(tmp_path):
     assert (before["kind"], before["location"]) == ("file", str(path.resolve()))
     formats.mrc(tmp_path, pixels=VOLUME[:5])
     assert identify(dp.open_image(path)) != before
+
+
+@pytest.mark.parametrize("scale", [None, 4.0])
+def test_another_dataset_of_the_same_file_is_another_source(tmp_path, scale):
+    path = formats.hdf5(tmp_path, name="g1/raw").path
+    formats.hdf5(tmp_path, name="g2/raw", pixels=VOLUME + np.uint16(1))
+    one, other = (
+        dp.open_image(path / part, "xyz", name="a") for part in ("g1/raw", "g2/raw")
+    )
+    if scale is not None:
+        one, other = (dp.resample(image, scale=scale) for image in (one, other))
+    target = tmp_path / "a.ome.zarr"
+    dp.write_pyramid(one, target, client="threads")
+    dp.write_pyramid(one, target, client="threads", mode="a")
+    with pytest.raises(ValueError, match="part: 'g1/raw' there, 'g2/raw' here"):
+        dp.write_pyramid(other, target, client="threads", mode="a")

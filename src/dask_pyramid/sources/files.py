@@ -162,6 +162,11 @@ class FileReader:
         """Real paths of the files that hold the pixels."""
         return self._locations
 
+    @property
+    def part(self) -> str:
+        """Which array of the file is read; empty if it holds one."""
+        return self._part
+
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Return the voxels of `region`, C-contiguous.
 

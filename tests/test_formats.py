@@ -458,3 +458,16 @@ def test_another_dataset_of_the_same_file_is_another_source(tmp_path, scale):
     dp.write_pyramid(one, target, client="threads", mode="a")
     with pytest.raises(ValueError, match="part: 'g1/raw' there, 'g2/raw' here"):
         dp.write_pyramid(other, target, client="threads", mode="a")
+
+
+def test_a_zipped_source_that_was_replaced_is_another_source(tmp_path):
+    place = tmp_path / "s.ozx"
+    dp.write_pyramid(VOLUME, place, client="threads")
+    target = tmp_path / "a.ome.zarr"
+    image = dp.open_image(place)
+    before = identify(image)
+    dp.write_pyramid(image, target, client="threads")
+    dp.write_pyramid(VOLUME + np.uint16(1), place, client="threads", mode="w")
+    assert identify(image)["stamp"] != before["stamp"]
+    with pytest.raises(ValueError, match=r"source\.stamp: '\w+' there, '\w+' here"):
+        dp.write_pyramid(place, target, client="threads", mode="a")

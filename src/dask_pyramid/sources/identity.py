@@ -16,6 +16,7 @@ from zlib import crc32
 import numpy as np
 
 from dask_pyramid.locations import is_url
+from dask_pyramid.sources.formats import split_part
 from dask_pyramid.sources.opened import fingerprint
 
 if TYPE_CHECKING:
@@ -104,8 +105,9 @@ def _files_stamp(places: tuple[str, ...]) -> str:
 
 def _status(place: str) -> object:
     """Return what changes when a file, or the metadata of an array, is replaced."""
-    if os.path.isfile(place):
-        return fingerprint(Path(place))
+    file, _ = split_part(place)  # an array in a zipped file is a path below it
+    if os.path.isfile(file):
+        return fingerprint(Path(file))
     for name in ("zarr.json", ".zarray", "attributes.json"):
         file = Path(place, name)
         if file.is_file():

@@ -112,7 +112,6 @@ ALLOWED = {
         "sources.blocks",
     },
     "dask_cuda": {"clusters"},
-    "dask_image": {"sources.planes"},
     "dask_jobqueue": {"clusters"},
     "distributed": {
         "clusters",
@@ -144,7 +143,7 @@ ALLOWED = {
         "store_errors",
         "stores",
     },
-    "pims": {"sources.planes"},
+    "PIL": {"sources.planes"},
     "psutil": {"limits", "store.locks"},
     "tensorstore": {"sources.n5"},
     "tifffile": {"sources.tiff"},

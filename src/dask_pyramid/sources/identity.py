@@ -105,9 +105,9 @@ def _files_stamp(places: tuple[str, ...]) -> str:
 
 def _status(place: str) -> object:
     """Return what changes when a file, or the metadata of an array, is replaced."""
-    file, _ = split_part(place)  # an array in a zipped file is a path below it
-    if os.path.isfile(file):
-        return fingerprint(Path(file))
+    whole, _ = split_part(place)  # an array in a zipped file is a path below it
+    if os.path.isfile(whole):
+        return fingerprint(Path(whole))
     for name in ("zarr.json", ".zarray", "attributes.json"):
         file = Path(place, name)
         if file.is_file():

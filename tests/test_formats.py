@@ -428,6 +428,13 @@ def test_mrc_says_where_it_is_and_which_axes_it_has(tmp_path):
     assert (image.axes, image.shape) == (("z", "y", "x"), (30, 20, 9))
     assert image.translation == (9, 8, 7)
     np.testing.assert_array_equal(pixels(image), VOLUME.T)
+    with mrcfile.open(path, "r+") as file:
+        file.header.origin = (0, 0, 0)
+        file.header.mapc, file.header.mapr, file.header.maps = 3, 1, 2
+        file.nstart = (4, 2, -1)  # columns along z, rows along x, sections along y
+    image = dp.open_image(path)
+    assert (image.axes, image.scale) == (("z", "y", "x"), (2.0, 0.5, 0.25))
+    assert image.translation == (8.0, -0.5, 0.5)
     data = bytearray(path.read_bytes())
     data[12] = 101  # four bits for a voxel
     path.write_bytes(data)

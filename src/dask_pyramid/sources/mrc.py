@@ -35,7 +35,7 @@ def open_mrc(path: str, axes: tuple[str, ...] | None) -> Opened:
         header = file.header
         mode = int(header.mode)
         voxel = {a: single(file.voxel_size[a]) for a in "xyz"}
-        start = {a: int(file.nstart[a]) for a in "xyz"}
+        start = [int(header[name]) for name in ("nzstart", "nystart", "nxstart")]
         origin = {a: single(header.origin[a]) for a in "xyz"}
         order = [int(header[name]) for name in ("maps", "mapr", "mapc")]
     if mode == 101:
@@ -53,7 +53,8 @@ def open_mrc(path: str, axes: tuple[str, ...] | None) -> Opened:
         pixels=reader,
         axes=("t", *space) if ndim == 4 else space[3 - ndim :],
         scale=scale,
-        translation=_place(scale, origin, start),
+        # Words 5 to 7: the first section, row and column, in the order of the file.
+        translation=_place(scale, origin, dict(zip(space, start, strict=True))),
         unit=dict.fromkeys(scale, "angstrom"),
     )
 

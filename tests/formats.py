@@ -42,7 +42,7 @@ def _characters(node, **attributes):
         node.attrs[name] = np.frombuffer(str(value).encode(), "S1")
 
 
-def imaris(folder, *, times=1):
+def imaris(folder, *, times=1, x=10):
     """Write as Imaris does: padded datasets, attributes of single characters."""
     path = folder / "a.ims"
     with h5py.File(path, "w") as file:
@@ -56,7 +56,7 @@ def imaris(folder, *, times=1):
                 node.create_dataset("Data", data=padded, chunks=(8, 16, 16))
                 _characters(node, ImageSizeX=30, ImageSizeY=20, ImageSizeZ=9)
         extents = {"X": 30, "Y": 20, "Z": 9, "Unit": "um"}
-        for i, (start, stop) in enumerate(((10, 17.5), (0, 10), (-1, 17))):
+        for i, (start, stop) in enumerate(((x, x + 7.5), (0, 10), (-1, 17))):
             extents |= {f"ExtMin{i}": start, f"ExtMax{i}": stop}
         _characters(file.create_group("DataSetInfo/Image"), **extents)
         for c, name in enumerate(("DNA", "actin")):

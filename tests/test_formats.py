@@ -268,6 +268,12 @@ def test_time_points_of_imaris_are_an_axis_with_their_interval(tmp_path):
     np.testing.assert_array_equal(pixels(image), [CHANNELS, CHANNELS + 1])
 
 
+def test_the_place_of_imaris_keeps_all_its_digits(tmp_path):
+    image = dp.open_image(formats.imaris(tmp_path, x=123456.75).path)
+    assert image.translation == (0.0, 0.0, 0.25, 123456.875)
+    assert image.scale == (1.0, 2.0, 0.5, 0.25)
+
+
 def test_views_are_opened_by_their_xml_or_their_file_all_or_one(tmp_path):
     written = formats.bigdataviewer(tmp_path, times=2)
     expected = np.stack([written.pixels, written.pixels + 1])

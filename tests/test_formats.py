@@ -289,6 +289,24 @@ def test_views_are_opened_by_their_xml_or_their_file_all_or_one(tmp_path):
             dp.open_image(path / "s07")
 
 
+def test_voxel_sizes_of_views_in_pixels_are_kept(tmp_path):
+    path = formats.bigdataviewer(tmp_path).path
+    path.write_text(path.read_text("utf-8").replace("µm", "pixel"), "utf-8")
+    image = dp.open_image(path)
+    assert (image.scale, set(image.unit)) == ((1.0, 2.0, 0.5, 0.25), {None})
+
+
+def test_setups_of_several_voxel_sizes_are_refused(tmp_path):
+    path = formats.bigdataviewer(tmp_path).path
+    path.write_text(path.read_text("utf-8").replace("0.25", "0.125", 1), "utf-8")
+    with pytest.raises(
+        ValueError, match=r"one voxel size.*0\.125.*0\.25.*such as.*s00"
+    ):
+        dp.open_image(path)
+    assert dp.open_image(path / "s00").scale == (2.0, 0.5, 0.125)
+    assert dp.open_image(path / "s01").scale == (2.0, 0.5, 0.25)
+
+
 def test_setups_that_differ_or_are_missing_are_refused(tmp_path):
     path = formats.bigdataviewer(tmp_path, times=2).path
     with h5py.File(tmp_path / "a.h5", "a") as file:

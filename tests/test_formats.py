@@ -202,7 +202,9 @@ def test_axes_and_voxel_size_of_a_dataset_come_from_its_attributes(tmp_path):
         named.attrs["element_size_um"] = (7.0, 0.5, 2.0)
     image = dp.open_image(path / "tagged")
     assert (image.axes, image.scale) == (("y", "x"), (0.5, 2.0))
+    assert image.unit == (None, None)  # tags name none
     image = dp.open_image(path / "named")
+    assert image.unit == (None, "micrometer", "micrometer")
     assert (image.axes, image.scale) == (("c", "y", "x"), (1.0, 0.5, 2.0))
     assert dp.open_image(path / "named", "zyx").scale == (7.0, 0.5, 2.0)
 

@@ -124,6 +124,20 @@ def test_a_pyramid_goes_to_a_tree_and_back(tmp_path, stored):
     assert again.labels == {}
 
 
+def test_a_tree_of_images_that_are_no_levels_of_one_is_refused():
+    raw = named(z=2.0).to_dataset(name="image")
+    others = (
+        raw.astype("uint8"),
+        raw.rename(image="mask"),
+        raw.isel(z=slice(0, 3), c=[0, 1, 0]),  # smaller, but not along each axis
+        raw.transpose("c", "z", "x", "y"),
+    )
+    for other in others:
+        tree = xr.DataTree.from_dict({"raw": raw, "other": other})
+        with pytest.raises(ValueError, match=r"one image at decreasing sizes.*tree\["):
+            dp.open_image(tree)
+
+
 def test_ids_stay_ids_in_a_tree():
     ids = dp.open_image(VOLUME[0], labels=True)
     tree = dp.build_pyramid(ids).to_datatree()

@@ -6,6 +6,7 @@ Coordinates must be evenly spaced and increase: pixels are never moved or turned
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def levels_of_tree(tree: xarray.DataTree) -> list[xarray.DataArray]:
     Raises
     ------
     ValueError
-        If a node holds several images, or none does.
+        If a node holds several images, none does, or they are not levels of one.
     """
     found = []
     for node in (tree, *tree.children.values()):
@@ -112,8 +113,24 @@ def levels_of_tree(tree: xarray.DataTree) -> list[xarray.DataArray]:
             f"{sorted(tree.children)!r} without an image; open the subtree that is one"
         )
     levels = sorted(found, key=lambda array: array.size, reverse=True)
+    _check_levels(levels, tree)
     name = tree.attrs.get("name", tree.name)
     return [level.rename(name or level.name) for level in levels]
+
+
+def _check_levels(levels: list[xarray.DataArray], tree: xarray.DataTree) -> None:
+    """Refuse images that are not one image at several sizes."""
+    kinds = {(array.name, array.dims, array.dtype) for array in levels}
+    extents = ((a.shape, b.shape) for a, b in pairwise(levels))
+    if len(kinds) > 1 or any(
+        m > n for large, small in extents for n, m in zip(large, small, strict=True)
+    ):
+        shown = [f"{a.name} {dict(a.sizes)} {a.dtype}" for a in levels[:4]]
+        raise SourceError(
+            "levels of a tree must be one image at decreasing sizes, got "
+            f"{', '.join(shown)} in {sorted(tree.children)!r}; open the array that is "
+            "meant, such as tree['scale0/image']"
+        )
 
 
 def _pixels(source: xarray.DataArray) -> Any:

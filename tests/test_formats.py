@@ -167,6 +167,17 @@ def test_the_content_tells_the_format_whatever_the_name(tmp_path):
     np.testing.assert_array_equal(pixels(dp.open_image(path)), VOLUME)
 
 
+@pytest.mark.parametrize("name", ["hdf5", "nifti", "nifti, compressed", "mrc", "bioio"])
+def test_a_file_may_lie_behind_a_link_that_alone_has_its_suffix(tmp_path, name):
+    written = FORMATS[name](tmp_path)
+    stored = written.path.rename(tmp_path / "0123abcd")
+    written.path.symlink_to(stored)
+    image = dp.open_image(written.path)
+    np.testing.assert_array_equal(pixels(image), written.pixels)
+    assert image.reader.locations == (str(stored.resolve()),)
+    assert identify(image)["location"] == str(stored.resolve())
+
+
 def test_the_command_turns_a_dataset_of_a_file_into_a_pyramid(tmp_path, monkeypatch):
     formats.hdf5(tmp_path, name="volumes/ids", pixels=VOLUME // 100)
     formats.hdf5(tmp_path, name="volumes/raw")

@@ -119,7 +119,8 @@ class FileReader:
         kept: bool = True,
     ) -> None:
         self._opener = opener
-        self._path = os.path.realpath(path)
+        # Not the real path: libraries tell formats by the suffix, which links may add.
+        self._path = os.path.abspath(path)
         self._part = part
         self._locations = tuple(
             dict.fromkeys(os.path.realpath(file) for file in (path, *locations))

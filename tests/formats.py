@@ -158,14 +158,19 @@ def nifti_gz(folder):
     return nifti(folder, suffix=".nii.gz")
 
 
-def mrc(folder, *, pixels=VOLUME, **fields):
-    path = folder / "a.mrc"
-    with mrcfile.new(path, overwrite=True) as file:
+def mrc(folder, *, suffix=".mrc", pixels=VOLUME, **fields):
+    path = folder / f"a{suffix}"
+    compression = "gzip" if suffix.endswith(".gz") else None
+    with mrcfile.new(path, overwrite=True, compression=compression) as file:
         file.set_data(pixels)
         file.voxel_size = (0.25, 0.5, 2.0)
         for name, value in fields.items():
             setattr(file, name, value)
     return Written(path=path, pixels=pixels, unit="angstrom")
+
+
+def mrc_gz(folder):
+    return mrc(folder, suffix=".map.gz")
 
 
 def deltavision(folder):
@@ -191,5 +196,6 @@ FORMATS = {
     "nifti": nifti,
     "nifti, compressed": nifti_gz,
     "mrc": mrc,
+    "mrc, compressed": mrc_gz,
     "bioio": deltavision,
 }

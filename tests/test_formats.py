@@ -100,6 +100,7 @@ def test_a_damaged_file_is_refused_before_anything_is_written(written, tmp_path)
         ("nifti", "nibabel", "nifti"),
         ("nifti, compressed", "indexed_gzip", "nifti"),
         ("mrc", "mrcfile", "mrc"),
+        ("mrc, compressed", "indexed_gzip", "mrc"),
         ("n5", "tensorstore", "n5"),
         ("bioio", "bioio", "bioio"),
     ],

@@ -27,7 +27,8 @@ ORDER = """
     sources.zarr_arrays sources.graphs sources.ome_zarr
     sources.formats sources.files sources.tiff_metadata sources.tiff sources.planes
     sources.hdf5_volumes sources.imaris sources.bigdataviewer sources.hdf5 sources.n5
-    sources.nifti sources.mrc sources.bioio sources.xarrays sources sources.stored masks
+    sources.gzipped sources.nifti sources.mrc sources.bioio sources.xarrays sources
+    sources.stored masks
     existing sources.identity compression plan forecasting planning labelled
     continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
@@ -112,7 +113,6 @@ ALLOWED = {
         "sources.blocks",
     },
     "dask_cuda": {"clusters"},
-    "dask_image": {"sources.planes"},
     "dask_jobqueue": {"clusters"},
     "distributed": {
         "clusters",
@@ -123,7 +123,7 @@ ALLOWED = {
     },
     "h5py": {"sources.hdf5", "sources.hdf5_volumes"},
     "hdf5plugin": {"sources.hdf5_volumes"},
-    "indexed_gzip": {"sources.nifti"},
+    "indexed_gzip": {"sources.gzipped"},
     "matplotlib": {"canvas", "figure"},
     "mrcfile": {"sources.mrc"},
     "nibabel": {"sources.nifti"},
@@ -144,7 +144,7 @@ ALLOWED = {
         "store_errors",
         "stores",
     },
-    "pims": {"sources.planes"},
+    "PIL": {"sources.planes"},
     "psutil": {"limits", "store.locks"},
     "tensorstore": {"sources.n5"},
     "tifffile": {"sources.tiff"},

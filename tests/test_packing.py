@@ -84,6 +84,21 @@ def test_a_file_is_a_source_as_any_other(packed, tmp_path):
         dp.write_pyramid(image, packed, mode="w", **HOW)
 
 
+def test_an_image_inside_a_file_is_opened_as_if_it_were_a_folder(packed, tmp_path):
+    place = packed / "labels/labels"
+    image = dp.open_image(place)
+    assert (image.labels, image.name) == (True, "labels")
+    np.testing.assert_array_equal(image.data.compute(), ARRAY > 9)
+    np.testing.assert_array_equal(dp.open_image(packed / "1").shape, (10, 30, 35))
+    levels = dp.open_pyramid(place).levels
+    np.testing.assert_array_equal(levels[0], ARRAY > 9)
+    pyramid = dp.write_pyramid(place, tmp_path / "b.zarr", client="processes", **HOW)
+    np.testing.assert_array_equal(pyramid.levels[1], levels[1])
+    for opener in (dp.open_image, dp.open_pyramid):
+        with pytest.raises(FileNotFoundError, match=r"got '.*a\.ozx/labels/no'"):
+            opener(packed / "labels/no")
+
+
 class _StopError(Exception):
     pass
 

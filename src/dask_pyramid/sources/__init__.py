@@ -291,9 +291,9 @@ def _open_location(
         if path.suffix == ".zarr" or is_zarr(source):
             return open_zarr(source, axes)
         return (open_file if find_format(source) else open_folder)(source, axes)
-    if is_zipped(source) and path.is_file():
-        return open_zarr(source, axes)
     file, part = split_part(source)
+    if is_zipped(file) and os.path.isfile(file):
+        return open_zarr(file, axes, part=part)
     if not os.path.exists(file):
         raise FileNotFoundError(
             f"source must exist, got {source!r}; check the path (relative to "

@@ -119,7 +119,8 @@ class FileReader:
         kept: bool = True,
     ) -> None:
         self._opener = opener
-        self._path = os.path.realpath(path)
+        # Not the real path: libraries tell formats by the suffix, which links may add.
+        self._path = os.path.abspath(path)
         self._part = part
         self._locations = tuple(
             dict.fromkeys(os.path.realpath(file) for file in (path, *locations))
@@ -161,6 +162,11 @@ class FileReader:
     def locations(self) -> tuple[str, ...]:
         """Real paths of the files that hold the pixels."""
         return self._locations
+
+    @property
+    def part(self) -> str:
+        """Which array of the file is read; empty if it holds one."""
+        return self._part
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Return the voxels of `region`, C-contiguous.

@@ -36,6 +36,7 @@ def open_zarr(
     location: str,
     axes: tuple[str, ...] | None,
     *,
+    part: str = "",
     options: StoreOptions | None = None,
 ) -> Opened:
     """Open a path or URL of a Zarr array or group.
@@ -46,6 +47,8 @@ def open_zarr(
         Path or URL.
     axes : tuple of str, optional
         Names that the caller gave; they allow names the package does not know.
+    part : str
+        Path of the node below it, which in a zipped file is no path of its own.
     options : StoreOptions, optional
         How to open a URL.
 
@@ -62,10 +65,10 @@ def open_zarr(
     """
     import zarr
 
-    place = public_url(location) if is_url(location) else location
+    place = public_url(location) if is_url(location) else os.path.join(location, part)
     store = open_store(location, options=options, hurried=True)
     try:
-        node = zarr.open(store, mode="r")
+        node = zarr.open(store, path=part, mode="r")
     except FileNotFoundError as error:
         check_bucket(store)
         raise FileNotFoundError(

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.axes import storage_permutation
 from dask_pyramid.image import Image, Reader
-from dask_pyramid.locations import is_url, local_path, public_url
+from dask_pyramid.locations import is_url, is_zipped, local_path, public_url
 from dask_pyramid.metadata import check_path, parse_multiscales
 from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources import is_tree, open_image
 from dask_pyramid.sources.arrays import TransposedReader
+from dask_pyramid.sources.formats import split_part
 from dask_pyramid.sources.opened import unreadable
 from dask_pyramid.sources.zarr_arrays import ZarrReader
 from dask_pyramid.store_options import StoreOptions, parse_options
@@ -44,7 +45,6 @@ def open_stored(
 ) -> StoredPyramid:
     """Open all levels of an OME-Zarr image; see `dask_pyramid.open_pyramid`."""
     import zarr
-    from zarr.errors import ContainsArrayError
 
     if is_tree(location):
         return _open_tree(location)
@@ -54,27 +54,14 @@ def open_stored(
     options = parse_options(storage_options, place)
     if isinstance(location, zarr.Group):
         group = location
+    elif by_path:
+        file, part = split_part(place)
+        if not is_zipped(file):  # no other file has groups
+            file, part = place, ""
+        store = open_store(file, options=options, hurried=True)
+        group = _open_group(store, part, place)
     else:
-        store = (
-            open_store(place, options=options, hurried=True) if by_path else location
-        )
-        try:
-            group = zarr.open_group(store, mode="r")
-        except ContainsArrayError as error:
-            raise ValueError(
-                f"a pyramid must be an OME-Zarr group, got the array "
-                f"{shown or store!r}; open the group that holds it"
-            ) from error
-        except FileNotFoundError as error:
-            check_bucket(store)
-            raise FileNotFoundError(
-                f"a pyramid must be an OME-Zarr group, got {shown or store!r}, where "
-                "there is none; check the path"
-            ) from error
-        except Exception as error:
-            if is_url(place) and isinstance(error, OSError):
-                raise
-            raise unreadable(error, place or str(store)) from error
+        group = _open_group(location, "", "")
     attributes = group.attrs.asdict()
     if is_unfinished(attributes):
         raise ValueError(
@@ -108,6 +95,31 @@ def open_stored(
         location=place or str(group.store),
         group=group,
     )
+
+
+def _open_group(store: Any, part: str, place: str) -> zarr.Group:
+    """Return the group of a store below a path; `place` is what was asked for."""
+    import zarr
+    from zarr.errors import ContainsArrayError
+
+    shown = (public_url(place) if is_url(place) else place) or store
+    try:
+        return zarr.open_group(store, path=part, mode="r")
+    except ContainsArrayError as error:
+        raise ValueError(
+            f"a pyramid must be an OME-Zarr group, got the array {shown!r}; open the "
+            "group that holds it"
+        ) from error
+    except FileNotFoundError as error:
+        check_bucket(store)
+        raise FileNotFoundError(
+            f"a pyramid must be an OME-Zarr group, got {shown!r}, where there is none; "
+            "check the path"
+        ) from error
+    except Exception as error:
+        if is_url(place) and isinstance(error, OSError):
+            raise
+        raise unreadable(error, place or str(store)) from error
 
 
 def _open_tree(tree: Any) -> StoredPyramid:

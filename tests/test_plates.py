@@ -142,6 +142,26 @@ def test_a_plate_goes_on_after_a_kill_and_takes_more_fields(tmp_path, version):
     assert dp.verify_pyramid(place).ok
 
 
+def test_a_plate_keeps_the_rows_and_columns_that_it_lists(tmp_path):
+    place = tmp_path / "p.zarr"
+    dp.write_plate({"B/2": image(0)}, place, **HOW)
+    document = json.loads((place / "zarr.json").read_text())
+    plate = document["attributes"]["ome"]["plate"]
+    plate["rows"] = [{"name": "C", "note": "empty"}, {"name": "B"}]
+    plate["columns"] = [{"name": str(i)} for i in range(1, 5)]
+    plate["wells"][0] |= {"rowIndex": 1, "columnIndex": 1, "note": "control"}
+    (place / "zarr.json").write_text(json.dumps(document))
+    dp.write_plate({"A/12": image(1)}, place, mode="a", **HOW)
+    found = metadata(place, "plate")
+    assert found["rows"] == [*plate["rows"], {"name": "A"}]
+    assert found["columns"] == [*plate["columns"], {"name": "12"}]
+    assert found["wells"] == [
+        {"path": "B/2", "rowIndex": 1, "columnIndex": 1, "note": "control"},
+        {"path": "A/12", "rowIndex": 2, "columnIndex": 4},
+    ]
+    assert dp.verify_pyramid(place).ok
+
+
 @pytest.mark.parametrize(
     ("images", "options", "message"),
     [

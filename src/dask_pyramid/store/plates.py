@@ -131,27 +131,42 @@ def _plate(
     """Return the metadata of a plate with wells added to those that it lists."""
     held = read_plate(store) or {}
     listed = {well["path"]: well for well in held.get("wells", [])}
-    paths = sorted({*listed, *wells}, key=_natural)
+    added = sorted(set(wells) - set(listed), key=_natural)
+    paths = [*listed, *added]
     pairs = [path.split("/") for path in paths]
-    rows, columns = (
-        sorted({part[i] for part in pairs}, key=_natural) for i in range(2)
+    rows = _with_names(held.get("rows", []), [row for row, _ in pairs])
+    columns = _with_names(held.get("columns", []), [column for _, column in pairs])
+    row_of, column_of = (
+        {entry["name"]: i for i, entry in enumerate(entries)}
+        for entries in (rows, columns)
     )
     plate = {
         **held,
-        "rows": [{"name": row} for row in rows],
-        "columns": [{"name": column} for column in columns],
+        "rows": rows,
+        "columns": columns,
         "wells": [
             {
                 **listed.get(path, {}),
                 "path": path,
-                "rowIndex": rows.index(row),
-                "columnIndex": columns.index(column),
+                "rowIndex": row_of[row],
+                "columnIndex": column_of[column],
             }
             for path, (row, column) in zip(paths, pairs, strict=True)
         ],
         "field_count": max(fields, held.get("field_count", 0)),
     }
     return plate if name is None else {**plate, "name": name}
+
+
+def _with_names(
+    listed: list[dict[str, Any]], names: Iterable[str]
+) -> list[dict[str, Any]]:
+    """Return rows or columns as they are listed, and behind them those of new names.
+
+    A plate has rows and columns without wells, too: those that were not imaged.
+    """
+    new = sorted(set(names) - {entry["name"] for entry in listed}, key=_natural)
+    return [*listed, *({"name": name} for name in new)]
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from click.testing import CliRunner
 
 import dask_pyramid as dp
@@ -187,6 +188,56 @@ def test_a_plate_is_not_written_into_an_image_or_with_another_version(tmp_path):
         dp.write_plate(
             {"A/2": image(0)}, tmp_path / "p.zarr", mode="a", version="0.4", **HOW
         )
+
+
+def put_file(path):
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+
+
+def put_plate(place, change):
+    dp.write_plate({"A/1": image(0)}, place, **HOW)
+    document = json.loads((place / "zarr.json").read_text())
+    change(document["attributes"]["ome"]["plate"])
+    (place / "zarr.json").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("put", "message"),
+    [
+        (lambda place: put_file(place / "a.txt"), "target must be a plate"),
+        (lambda place: put_file(place / "A" / "1"), "target must be a plate"),
+        (lambda place: put_file(place / "A/1/0/a.txt"), "target must be a plate"),
+        (
+            lambda place: zarr.create_array(place, shape=(9,), dtype="u1"),
+            "target must be a plate",
+        ),
+        (
+            lambda place: put_plate(place, lambda plate: plate["wells"][0].pop("path")),
+            "wells of a plate must be listed with a path each",
+        ),
+        (
+            lambda place: put_plate(place, lambda plate: plate.update(rows="AB")),
+            "rows of a plate must be listed with a name each, got 'AB'",
+        ),
+        (
+            lambda place: put_plate(
+                place,
+                lambda plate: zarr.create_array(place / "B", shape=(9,), dtype="u1"),
+            ),
+            "'B' of a plate must be a group",
+        ),
+    ],
+)
+def test_a_place_that_no_plate_fits_is_refused_before_anything_is_written(
+    tmp_path, put, message
+):
+    place = tmp_path / "p.zarr"
+    put(place)
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises((FileExistsError, ValueError), match=message):
+        dp.write_plate({"B/2": image(0)}, place, mode="a", **HOW)
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_verify_finds_what_a_plate_lists_and_does_not_hold(tmp_path):

@@ -9,9 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.store.contents import read_attributes
+from dask_pyramid.store.contents import (
+    ROOT,
+    holds_array,
+    names_in,
+    read_attributes,
+    refuse_links,
+    state_of,
+)
 from dask_pyramid.store.locks import Lock
 from dask_pyramid.stores import within
 
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.store.targets import Target
 
-__all__ = ["Field", "parse_field", "put_plate", "read_plate"]
+__all__ = ["Field", "check_plate", "parse_field", "put_plate", "read_plate"]
 
 _NAME = re.compile("[A-Za-z0-9]+")
 
@@ -84,6 +92,64 @@ def read_plate(store: Any) -> dict[str, Any] | None:
     return dict(found) if isinstance(found, Mapping) else None
 
 
+def check_plate(
+    target: Target, fields: Iterable[Field], *, mode: str, version: str
+) -> None:
+    """Check that a plate may be written, or take more fields; nothing is written.
+
+    Parameters
+    ----------
+    target : Target
+        The plate.
+    fields : iterable of Field
+        Its images.
+    mode : {"w-", "a"}
+        Whether it may be there.
+    version : str
+        Version of OME-Zarr.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something that the mode does not allow for, or an array or a file
+        where a row or a well shall be.
+    ValueError
+        If the plate has another version, or lists what cannot be read.
+    """
+    if target.local:
+        refuse_links(Path(target.location))
+    store = target.open()
+    state = state_of(store)
+    if state == "empty":
+        return
+    if mode == "w-":
+        raise FileExistsError(
+            f"target must be a new place, got {str(target)!r}; mode='a' goes on with a "
+            "plate, or adds to it"
+        )
+    plate, attributes = read_plate(store), read_attributes(store)
+    if state != "foreign" or (
+        plate is None and (attributes or not _is_begun(store, "", depth=3))
+    ):
+        raise FileExistsError(
+            f"target must be a plate, got {str(target)!r}, which is something else; "
+            "choose another name"
+        )
+    if plate is not None:
+        _check_lists(plate, str(target))
+        found = _holder(attributes).get("version", plate.get("version", version))
+        if found != version:
+            raise ValueError(
+                f"version must be that of the plate, {found}, got {version}"
+            )
+    for path in sorted({part for field in fields for part in (field.row, field.well)}):
+        if _is_file(store, path) or holds_array(within(store, path)):
+            raise FileExistsError(
+                f"{path!r} of a plate must be a group, got an array or a file in "
+                f"{str(target)!r}; move it away first"
+            )
+
+
 def put_plate(
     target: Target, fields: Iterable[Field], *, version: str, name: str | None
 ) -> None:
@@ -113,6 +179,43 @@ def put_plate(
         _put(store, "", {"plate": _plate(store, wells, most, name)}, version)
 
 
+def _is_begun(store: Any, path: str, *, depth: int) -> bool:
+    """Whether a place holds rows, wells and images alone, as a kill leaves them."""
+    part = within(store, path) if path else store
+    if depth == 0:
+        return state_of(part) != "foreign"
+    names = names_in(part) - set(ROOT)
+    return not holds_array(part) and all(
+        _NAME.fullmatch(name)
+        and not _is_file(part, name)
+        and _is_begun(store, f"{path}/{name}".lstrip("/"), depth=depth - 1)
+        for name in names
+        if not name.endswith(".partial")  # zarr's, which a kill has left
+    )
+
+
+def _is_file(store: Any, name: str) -> bool:
+    from zarr.core.sync import sync
+
+    return bool(sync(store.exists(name)))
+
+
+def _check_lists(plate: Mapping[str, Any], place: str) -> None:
+    """Check that the lists of a plate can be added to."""
+    for name, key in (("rows", "name"), ("columns", "name"), ("wells", "path")):
+        entries = plate.get(name, [])
+        if not isinstance(entries, list):
+            entries = [entries]
+        for entry in entries:
+            text = entry.get(key) if isinstance(entry, Mapping) else None
+            parts = text.split("/") if isinstance(text, str) else []
+            if len(parts) != (2 if name == "wells" else 1) or not all(parts):
+                raise ValueError(
+                    f"{name} of a plate must be listed with a {key} each, got "
+                    f"{entry!r:.80} in {place!r}; repair its metadata first"
+                )
+
+
 def _put_well(store: Any, well: str, names: list[str], version: str) -> int:
     """Put the group of a well; return how many fields it lists."""
     said = _holder(read_attributes(within(store, well))).get("well")
@@ -140,6 +243,7 @@ def _plate(
         {entry["name"]: i for i, entry in enumerate(entries)}
         for entries in (rows, columns)
     )
+    known = held.get("field_count")
     plate = {
         **held,
         "rows": rows,
@@ -153,7 +257,7 @@ def _plate(
             }
             for path, (row, column) in zip(paths, pairs, strict=True)
         ],
-        "field_count": max(fields, held.get("field_count", 0)),
+        "field_count": max(fields, known if isinstance(known, int) else 0),
     }
     return plate if name is None else {**plate, "name": name}
 

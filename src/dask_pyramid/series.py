@@ -103,7 +103,7 @@ def write_pyramids(
             package = package_of(target, mode)
             order = make_order(
                 image,
-                target if package is None else package.folder,
+                package or target,
                 reading={name: options.get(name) for name in _READING},
                 planning={name: options[name] for name in _PLANNING if name in options},
                 compressors=options.get("compressors"),

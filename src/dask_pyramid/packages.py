@@ -42,7 +42,9 @@ def carry_out(
     """
     if package is not None:
         check_package(order, package)
-        if package.exists and package.mode == "a":
+        # What an interrupted replacement has left is newer than the file.
+        nothing_begun = order.target.state == "empty"
+        if package.exists and package.mode == "a" and nothing_begun:
             _keep(package, order, execution)
             return open_pyramid(package.location)
     session.complete(order, execution)

@@ -1,9 +1,11 @@
 """Zipped OME-Zarr files (.ozx) as target and as source."""
 
 import json
+import os
 import pickle
 import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -165,6 +167,21 @@ def test_a_kill_while_the_folder_is_removed_is_no_obstacle(
     assert names(tmp_path) == ["a.ozx", "in.zarr"]
 
 
+def test_a_replacement_of_a_file_that_is_killed_goes_on(tmp_path, written):
+    def stop(*_, **__):
+        raise _StopError
+
+    written(method="mean")
+    with pytest.raises(_StopError):
+        written(method="max", mode="w", progress=stop)
+    assert dp.open_pyramid(tmp_path / "a.ozx").method == "mean"
+    with pytest.raises(ValueError, match="mode='w' starts again"):
+        written(method="mean", mode="a")
+    written(method="max", mode="a")
+    assert dp.open_pyramid(tmp_path / "a.ozx").method == "max"
+    assert names(tmp_path) == ["a.ozx", "in.zarr"]
+
+
 @pytest.mark.parametrize("mode", ["a", "w"])
 def test_a_run_looks_again_whether_another_has_packed(
     tmp_path, written, monkeypatch, mode
@@ -232,6 +249,25 @@ def test_parts_of_an_entry_are_read(packed, asked, expected):
         whole = archive.read("0/c/0/0/0")
     found = sync(store.get("0/c/0/0/0", default_buffer_prototype(), asked))
     assert found.to_bytes() == whole[expected]
+
+
+@pytest.mark.parametrize("lacks_pread", [False, True])
+def test_threads_read_an_entry_that_comes_in_pieces(packed, monkeypatch, lacks_pread):
+    if lacks_pread:
+        monkeypatch.delattr("os.pread")
+    else:
+        pread = os.pread
+        monkeypatch.setattr("os.pread", lambda file, n, at: pread(file, min(n, 99), at))
+    store, prototype = ZippedStore(str(packed)), default_buffer_prototype()
+    with zipfile.ZipFile(packed) as archive:
+        whole = {name: archive.read(name) for name in archive.namelist()}
+
+    def read(name):
+        return sync(store.get(name, prototype)).to_bytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(read, 4 * list(whole)))
+    assert found == 4 * list(whole.values())
 
 
 def test_a_store_lists_its_entries_and_takes_none(packed):

@@ -75,6 +75,29 @@ def test_nothing_is_written_if_one_image_breaks_a_rule(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ({"d.ozx": 1, "./d.ozx": 2}, "targets must be different and lie apart"),
+        ({"d.zarr": 1, "e.zarr": 1, "d.zarr/e": 2}, "targets must be different"),
+        ({"in.zarr": 1, "d.zarr": "in.zarr"}, "target and source must lie apart"),
+        ({"d.zarr": "in.zarr", "in.zarr": 1}, "target and source must lie apart"),
+        ({"in.ozx": 1, "d.zarr": "in.ozx"}, "target and source must lie apart"),
+    ],
+)
+def test_targets_that_overlap_are_refused_before_anything_is_written(
+    tmp_path, monkeypatch, images, message
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("in.zarr", "in.ozx"):
+        dp.write_pyramid(image(0), name, **HOW)
+    before = set(tmp_path.rglob("*"))
+    given = {k: image(v) if isinstance(v, int) else v for k, v in images.items()}
+    with pytest.raises(ValueError, match=message):
+        dp.write_pyramids(given, mode="w", **HOW)
+    assert set(tmp_path.rglob("*")) == before
+
+
 def test_the_judges_accept_a_plate_and_its_wells(tmp_path, version):
     place = tmp_path / "p.ome.zarr"
     images = {field: image(n) for n, field in enumerate(FIELDS)}

@@ -1,7 +1,9 @@
 """What viewers are handed: a server of stores, a state of Neuroglancer, layers."""
 
+import http.client
 import json
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -88,6 +90,27 @@ def test_the_server_answers_the_question_of_a_browser_before_a_range(server):
     status, headers, _ = fetch(f"{server.url}data/digits.txt", "OPTIONS")
     assert status == 204
     assert headers["Access-Control-Allow-Headers"] == "Range"
+
+
+def test_a_server_that_is_closed_ends_its_connections(server):
+    parts = urlsplit(server.url)
+    kept = http.client.HTTPConnection(parts.netloc, timeout=30)
+    kept.request("GET", f"{parts.path}data/digits.txt")
+    assert kept.getresponse().read() == b"0123456789"
+    server.close()
+    assert kept.sock.recv(1) == b""
+    kept.close()
+
+
+def test_a_server_that_closes_answers_nothing_more(server):
+    server._server.closing.set()
+    assert fetch(f"{server.url}data/digits.txt")[0] == 503
+
+
+def test_a_connection_that_says_nothing_is_ended(server, monkeypatch):
+    monkeypatch.setattr("dask_pyramid.serving._Handler.timeout", 0.1)
+    with socket.create_connection(server._server.server_address, timeout=30) as idle:
+        assert idle.recv(1) == b""
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,15 @@ import logging
 import mimetypes
 import re
 import secrets
+import socket
 import sys
 import threading
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Mapping
 
     from zarr.abc.store import Store
@@ -93,6 +94,7 @@ class StoreServer:
         """Stop; what is being sent breaks off."""
         self._server.closing.set()
         self._server.shutdown()
+        self._server.break_off()
         self._server.server_close()
         self._thread.join()
 
@@ -108,19 +110,38 @@ class _Server(http.server.ThreadingHTTPServer):
     def __init__(self, *args: Any) -> None:
         self.token = secrets.token_urlsafe(16)
         self.closing = threading.Event()
+        self._open: set[socket.socket] = set()
         super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread; keep the connection to break it off."""
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a connection that has ended."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def break_off(self) -> None:
+        """Wake the threads whose readers keep their connections open."""
+        for connection in list(self._open):
+            with suppress(OSError):  # it has gone away by itself
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any
     ) -> None:
         """Log; a reader that has gone away is no news."""
-        gone = isinstance(sys.exception(), ConnectionError)
+        gone = isinstance(sys.exception(), ConnectionError) or self.closing.is_set()
         level = logging.DEBUG if gone else logging.WARNING
         _LOG.log(level, "a request of %s failed", client_address, exc_info=True)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Seconds without a sign of the reader.
+    timeout = 60
     server: _Server
 
     def do_OPTIONS(self) -> None:
@@ -137,6 +158,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         """Answer a request for the front page, the events, or an object of a store."""
+        if self.server.closing.is_set():
+            self.close_connection = True
+            self._send(HTTPStatus.SERVICE_UNAVAILABLE)
+            return
         path = unquote(urlsplit(self.path).path).removeprefix("/")
         token, _, rest = path.partition("/")
         name, _, key = rest.partition("/")

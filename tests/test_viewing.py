@@ -46,6 +46,8 @@ def server(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "digits.txt").write_bytes(b"0123456789")
     (tmp_path / "secret.txt").write_bytes(b"secret")
+    (tmp_path / "folder" / "link").symlink_to(tmp_path)
+    (tmp_path / "folder" / "link.txt").symlink_to(tmp_path / "secret.txt")
     store = zarr.storage.LocalStore(tmp_path / "folder", read_only=True)
     server = StoreServer({"data": store}, lambda base: f"{base}data/digits.txt")
     yield server
@@ -120,6 +122,10 @@ def test_a_connection_that_says_nothing_is_ended(server, monkeypatch):
         "data/../../secret.txt",
         "data/%2e%2e/secret.txt",
         "data/",
+        "data/link/secret.txt",
+        "data/link.txt",
+        "data/C:%5Csecret.txt",
+        "data/a%00b",
         "other/a",
     ],
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.server
 import logging
 import mimetypes
+import os
 import re
 import secrets
 import socket
@@ -18,6 +19,7 @@ import sys
 import threading
 from contextlib import suppress
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -33,6 +35,9 @@ _LOG = logging.getLogger("dask_pyramid")
 # Seconds after which a stream of events shows that it is alive, or finds that its
 # reader is gone.
 _HEARTBEAT = 15
+
+# Backslashes and drives would leave a folder on Windows; no store takes the others.
+_FORBIDDEN = re.compile(r"[\\:\x00-\x1f]")
 
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -172,7 +177,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send(HTTPStatus.FOUND, {"Location": self.server.start(seen)})
         elif name == "events":
             self._idle()
-        elif name in self.server.stores and _is_key(key):
+        elif name in self.server.stores and _is_key(self.server.stores[name], key):
             try:
                 self._object(self.server.stores[name], key)
             except OSError as error:
@@ -235,9 +240,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-def _is_key(path: str) -> bool:
+def _is_key(store: Store, path: str) -> bool:
     """Return whether a path leads to an object and stays within its store."""
-    return not set(path.split("/")) & {"", ".", ".."} and "\\" not in path
+    from zarr.storage import LocalStore
+
+    if set(path.split("/")) & {"", ".", ".."} or _FORBIDDEN.search(path):
+        return False
+    if not isinstance(store, LocalStore):
+        return True
+    found = Path(os.path.realpath(store.root / path))
+    return found.is_relative_to(os.path.realpath(store.root))
 
 
 def _part(header: str | None, size: int) -> tuple[int, int] | None:

@@ -45,6 +45,7 @@ def stored(tmp_path_factory):
 def server(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "digits.txt").write_bytes(b"0123456789")
+    (tmp_path / "folder" / "inner").mkdir()
     (tmp_path / "secret.txt").write_bytes(b"secret")
     (tmp_path / "folder" / "link").symlink_to(tmp_path)
     (tmp_path / "folder" / "link.txt").symlink_to(tmp_path / "secret.txt")
@@ -94,6 +95,30 @@ def test_the_server_answers_the_question_of_a_browser_before_a_range(server):
     assert headers["Access-Control-Allow-Headers"] == "Range"
 
 
+@pytest.mark.parametrize(
+    ("asked", "status", "told"),
+    [(None, 200, None), ("bytes=2-9", 206, "bytes 2-5/10"), ("bytes=7-8", 416, None)],
+)
+def test_the_length_is_that_of_what_was_read(
+    server, tmp_path, monkeypatch, asked, status, told
+):
+    place = tmp_path / "folder" / "digits.txt"
+
+    async def getsize(*_):
+        place.write_bytes(b"abcdef")  # replaced before it is read
+        return 10
+
+    place.write_bytes(b"abcdef" if asked is None else b"0123456789")
+    monkeypatch.setattr("zarr.storage.LocalStore.getsize", getsize)
+    headers = {} if asked is None else {"Range": asked}
+    found = fetch(f"{server.url}data/digits.txt", **headers)
+    assert found[0] == status
+    assert int(found[1]["Content-Length"]) == len(found[2])
+    assert found[1]["Cache-Control"] == "no-store"
+    if told is not None:
+        assert (found[1]["Content-Range"], found[2]) == (told, b"cdef")
+
+
 def test_a_server_that_is_closed_ends_its_connections(server):
     parts = urlsplit(server.url)
     kept = http.client.HTTPConnection(parts.netloc, timeout=30)
@@ -122,6 +147,7 @@ def test_a_connection_that_says_nothing_is_ended(server, monkeypatch):
         "data/../../secret.txt",
         "data/%2e%2e/secret.txt",
         "data/",
+        "data/inner",
         "data/link/secret.txt",
         "data/link.txt",
         "data/C:%5Csecret.txt",
@@ -131,6 +157,7 @@ def test_a_connection_that_says_nothing_is_ended(server, monkeypatch):
 )
 def test_the_server_shows_nothing_else(server, path):
     assert fetch(server.url + path)[0] == 404
+    assert fetch(server.url + path, "HEAD")[0] == 404
     token = urlsplit(server.url).path
     guessed = f"{server.url.removesuffix(token)}/guess/data/digits.txt"
     assert fetch(guessed)[0] == 404

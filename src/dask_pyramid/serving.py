@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,9 @@ _HEARTBEAT = 15
 # Backslashes and drives would leave a folder on Windows; no store takes the others.
 _FORBIDDEN = re.compile(r"[\\:\x00-\x1f]")
 
-_CORS = {
+_COMMON = {
+    # What is stored may change, and other stores may be served here later.
+    "Cache-Control": "no-store",
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Headers": "Range",
     "Access-Control-Allow-Private-Network": "true",
@@ -178,39 +181,35 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif name == "events":
             self._idle()
         elif name in self.server.stores and _is_key(self.server.stores[name], key):
-            try:
-                self._object(self.server.stores[name], key)
-            except OSError as error:
-                if isinstance(error, ConnectionError):
-                    raise
-                _LOG.warning("%s cannot be read: %s", key, error)
-                self._send(HTTPStatus.BAD_GATEWAY)
+            self._object(self.server.stores[name], key)
         else:
             self._send(HTTPStatus.NOT_FOUND)
 
     def _object(self, store: Store, key: str) -> None:
         """Send an object of a store, or the part of it that is asked for."""
-        from zarr.core.sync import sync
-
-        if not sync(store.exists(key)):
-            self._send(HTTPStatus.NOT_FOUND)
-            return
         kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
         headers = {"Content-Type": kind, "Accept-Ranges": "bytes"}
-        size = sync(store.getsize(key))
-        part = _part(self.headers.get("Range"), size)
-        if part is None:
-            data = b"" if self.command == "HEAD" else _read(store, key, None)
-            self._send(HTTPStatus.OK, headers, data=data, size=size)
-            return
-        first, stop = part
-        if first >= stop:
-            refused = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-            self._send(refused, {"Content-Range": f"bytes */{size}"})
-            return
-        headers["Content-Range"] = f"bytes {first}-{stop - 1}/{size}"
-        data = b"" if self.command == "HEAD" else _read(store, key, part)
-        self._send(HTTPStatus.PARTIAL_CONTENT, headers, data=data, size=stop - first)
+        asked = self.headers.get("Range")
+        try:
+            found = _read(store, key, asked, empty=self.command == "HEAD")
+        except FileNotFoundError:
+            self._send(HTTPStatus.NOT_FOUND)
+        except OSError as error:
+            _LOG.warning("%s cannot be read: %s", key, error)
+            self._send(HTTPStatus.BAD_GATEWAY)
+        else:
+            self._send_found(found, headers)
+
+    def _send_found(self, found: _Found, headers: dict[str, str]) -> None:
+        status, size = HTTPStatus.OK, found.stop - found.first
+        if found.partial and size:
+            status = HTTPStatus.PARTIAL_CONTENT
+            told = f"bytes {found.first}-{found.stop - 1}/{found.total}"
+            headers["Content-Range"] = told
+        elif found.partial:
+            status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+            headers = {"Content-Range": f"bytes */{found.total}"}
+        self._send(status, headers, data=found.data, size=size)
 
     def _idle(self) -> None:
         """Send a stream without events: Neuroglancer's client asks for one."""
@@ -233,7 +232,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         size: int = 0,
     ) -> None:
         self.send_response(status)
-        for name, value in {**_CORS, **(headers or {})}.items():
+        for name, value in {**_COMMON, **(headers or {})}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(size))
         self.end_headers()
@@ -269,13 +268,45 @@ def _part(header: str | None, size: int) -> tuple[int, int] | None:
     return int(first), min(int(last) + 1, size) if last else size
 
 
-def _read(store: Store, key: str, part: tuple[int, int] | None) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What was read of an object."""
+
+    data: bytes
+    first: int
+    stop: int
+    total: int
+    partial: bool
+
+
+def _read(store: Store, key: str, asked: str | None, *, empty: bool) -> _Found:
+    """Read an object, or the part of it that a header asks for.
+
+    Of a whole object only what was read counts: it may be replaced meanwhile.
+    """
     from zarr.abc.store import RangeByteRequest
     from zarr.core.buffer import default_buffer_prototype
     from zarr.core.sync import sync
 
-    asked = None if part is None else RangeByteRequest(*part)
-    found = sync(store.get(key, default_buffer_prototype(), asked))
-    if found is None:
-        raise FileNotFoundError(f"{key} was there, and is gone")
-    return found.to_bytes()
+    total = 0
+    if asked or empty:
+        if not sync(store.exists(key)):  # folders have a size, too
+            raise FileNotFoundError(key)
+        total = sync(store.getsize(key))
+    part = _part(asked, total)
+    first, stop = part or (0, total)
+    data = b""
+    if not empty and (part is None or first < stop):
+        wanted = None if part is None else RangeByteRequest(first, stop)
+        found = sync(store.get(key, default_buffer_prototype(), wanted))
+        if found is None:
+            raise FileNotFoundError(key)
+        data = found.to_bytes()
+        stop = first + len(data)
+    return _Found(
+        data=data,
+        first=first,
+        stop=max(first, stop),
+        total=stop if part is None else total,
+        partial=part is not None,
+    )

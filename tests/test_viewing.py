@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 import webbrowser
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -214,6 +215,52 @@ def test_contrast_is_that_of_the_metadata_else_of_the_smallest_level():
     assert (first.low, first.high) == (0, 500)
     assert (second.low, second.high) == (0, 1)
     assert first.colour != second.colour
+
+
+@pytest.mark.parametrize(
+    "omero",
+    [
+        {"channels": {"0": {}}},
+        {"channels": ["red"]},
+        *(
+            {"channels": [{"window": window}]}
+            for window in (
+                [0, 9],
+                {"start": "0", "end": "9"},
+                {"start": 0},
+                {"start": float("nan"), "end": 9},
+                {"start": 0, "end": float("inf")},
+                {"start": 0, "end": 10**400},
+                {"start": False, "end": True},
+            )
+        ),
+    ],
+)
+def test_a_window_that_is_no_pair_of_numbers_is_not_taken(omero):
+    array = np.zeros((64, 64), "uint16")
+    array[20:40, 20:40] = 500
+    image = replace(open_image(array), omero=omero)
+    (channel,) = channels_of(build_pyramid(image, scale_factors=[2], method="mean"))
+    assert (channel.low, channel.high) == (0, 500)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "float64"])
+def test_labels_that_neuroglancer_cannot_draw_are_told(stored, monkeypatch, dtype):
+    pytest.importorskip("neuroglancer")
+    labels = build_pyramid(open_image(np.zeros((40, 48), dtype)), method="nearest")
+    monkeypatch.setitem(stored.labels, "odd", labels)
+    with pytest.warns(UserWarning, match=f"got {dtype} for 'odd', .* viewer='napari'"):
+        view = stored.view(browser=False)
+    view.close()
+    layers = neuroglancer_state(stored, "http://a/")["layers"]
+    assert "odd" not in {layer["name"] for layer in layers}
+
+
+def test_names_of_labels_are_quoted_in_their_source(stored, monkeypatch):
+    monkeypatch.setitem(stored.labels, "a b|c#?", stored.labels["cells"])
+    layer = neuroglancer_state(stored, "http://a/")["layers"][-1]
+    assert layer["name"] == "a b|c#?"
+    assert layer["source"] == "http://a/labels/a%20b%7Cc%23%3F/|zarr3:"
 
 
 @pytest.mark.parametrize(

@@ -297,6 +297,17 @@ def test_the_command_takes_fields_and_a_table(tmp_path):
     assert [well["images"] for well in found["wells"]] == [["A/1/0"], ["B/2/0"]]
 
 
+def test_the_command_that_is_stopped_tells_what_is_not_listed(tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dp, "write_plate", stop)
+    done = CliRunner().invoke(main, ["plate", "p.zarr", "A/1=a.tif"])
+    assert done.exit_code == 130
+    assert "complete can be opened, but are not listed in p.zarr." in done.stderr
+    assert "dask-pyramid plate p.zarr A/1=a.tif --mode a" in done.stderr
+
+
 @pytest.mark.parametrize("entries", [[], ["A/1"], ["A/1=a.tif", "A/1=b.tif"]])
 def test_fields_that_cannot_be_read_are_wrong_usage(tmp_path, entries):
     done = CliRunner().invoke(main, ["plate", str(tmp_path / "p.zarr"), *entries])

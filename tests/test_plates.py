@@ -308,6 +308,21 @@ def test_the_command_that_is_stopped_tells_what_is_not_listed(tmp_path, monkeypa
     assert "dask-pyramid plate p.zarr A/1=a.tif --mode a" in done.stderr
 
 
+def test_a_plate_that_is_opened_as_an_image_names_its_images(tmp_path):
+    place = tmp_path / "p.zarr"
+    dp.write_plate({"A/1": image(0), "B/2/1": image(1)}, place, **HOW)
+    message = "got the plate .*p.zarr.*one of its 2 images .*: A/1/0, B/2/1$"
+    group = zarr.open_group(place, mode="r")
+    for location in (place, group, group.store):
+        with pytest.raises(ValueError, match=message):
+            dp.open_pyramid(location)
+    done = CliRunner().invoke(main, ["view", str(place)])
+    assert done.exit_code == 1
+    assert "A/1/0, B/2/1" in done.stderr
+    with pytest.raises(ValueError, match="'multiscales'"):
+        dp.open_pyramid(zarr.create_group(tmp_path / "other.zarr"))
+
+
 @pytest.mark.parametrize("entries", [[], ["A/1"], ["A/1=a.tif", "A/1=b.tif"]])
 def test_fields_that_cannot_be_read_are_wrong_usage(tmp_path, entries):
     done = CliRunner().invoke(main, ["plate", str(tmp_path / "p.zarr"), *entries])

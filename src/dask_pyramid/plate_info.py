@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.locations import is_url, local_path, public_url
-from dask_pyramid.multiscales import check_path
+from dask_pyramid.multiscales import check_path, ome_of
 from dask_pyramid.store_options import StoreOptions, parse_options
 from dask_pyramid.stores import open_store
 from dask_pyramid.tables import Table, table_text
@@ -35,14 +35,14 @@ def plate_of(group: zarr.Group) -> dict[str, Any] | None:
         `name`, `version`, `zarr_format`, and `wells`: for each its `path` and the paths
         of its `images` from the plate on; `json.dumps` takes it.
     """
-    ome = _ome(group)
+    ome = ome_of(group.attrs.asdict())
     plate = ome.get("plate")
     if not isinstance(plate, Mapping):
         return None
     wells = []
     for path in _paths(plate, "wells"):
         node: Any = group.get(path)
-        well = {} if node is None else _ome(node).get("well", {})
+        well = {} if node is None else ome_of(node.attrs.asdict()).get("well", {})
         images = [f"{path}/{name}" for name in _paths(well, "images")]
         wells.append({"path": path, "images": images})
     return {
@@ -127,12 +127,6 @@ def plate_text(plate: Mapping[str, Any]) -> str:
         rows=tuple((well["path"], ", ".join(well["images"]) or "-") for well in wells),
     )
     return f"{table_text(facts)}\n\n{table_text(listed)}"
-
-
-def _ome(group: zarr.Group) -> Mapping[str, Any]:
-    attributes = group.attrs.asdict()
-    found = attributes.get("ome", attributes)
-    return found if isinstance(found, Mapping) else {}
 
 
 def _paths(held: Any, name: str) -> list[str]:

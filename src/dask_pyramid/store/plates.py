@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid.multiscales import ome_of
 from dask_pyramid.store.contents import (
     ROOT,
     holds_array,
@@ -88,7 +89,7 @@ def read_plate(store: Any) -> dict[str, Any] | None:
     store : zarr store
         What may hold a plate.
     """
-    found = _holder(read_attributes(store)).get("plate")
+    found = ome_of(read_attributes(store)).get("plate")
     return dict(found) if isinstance(found, Mapping) else None
 
 
@@ -137,7 +138,7 @@ def check_plate(
         )
     if plate is not None:
         _check_lists(plate, str(target))
-        found = _holder(attributes).get("version", plate.get("version", version))
+        found = ome_of(attributes).get("version", plate.get("version", version))
         if found != version:
             raise ValueError(
                 f"version must be that of the plate, {found}, got {version}"
@@ -218,7 +219,7 @@ def _check_lists(plate: Mapping[str, Any], place: str) -> None:
 
 def _put_well(store: Any, well: str, names: list[str], version: str) -> int:
     """Put the group of a well; return how many fields it lists."""
-    said = _holder(read_attributes(within(store, well))).get("well")
+    said = ome_of(read_attributes(within(store, well))).get("well")
     held = dict(said) if isinstance(said, Mapping) else {}
     found = held.get("images")
     listed = found if isinstance(found, list) else []
@@ -279,11 +280,6 @@ def _natural(text: str) -> list[tuple[int, str]]:
     return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
 
 
-def _holder(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = attributes.get("ome", attributes)
-    return found if isinstance(found, Mapping) else {}
-
-
 def _put(store: Any, path: str, wanted: dict[str, Any], version: str) -> None:
     """Create a group, or add to its attributes."""
     import zarr
@@ -293,7 +289,9 @@ def _put(store: Any, path: str, wanted: dict[str, Any], version: str) -> None:
     # Plates and wells have a version of their own, in 0.5 beside that of the group.
     wanted = {key: {**value, "version": version} for key, value in wanted.items()}
     if version != "0.4" and wanted:
-        wanted = {"ome": {**_holder(attributes), "version": version, **wanted}}
+        said = attributes.get("ome")
+        held = said if isinstance(said, Mapping) else {}
+        wanted = {"ome": {**held, "version": version, **wanted}}
     group = zarr.open_group(
         part, mode="a", zarr_format=2 if version == "0.4" else 3, attributes={}
     )

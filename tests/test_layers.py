@@ -158,6 +158,7 @@ ALLOWED = {
         "info",
         "nested_store",
         "object_store",
+        "plate_info",
         "serving",
         "sources.graphs",
         "sources.ome_zarr",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.metadata import parse_multiscales
-from dask_pyramid.plate_info import plate_of, plate_text
+from dask_pyramid.plate_info import plate_text, stored_plate
 from dask_pyramid.sources.stored import open_stored
 from dask_pyramid.store_options import StoreOptions, parse_options
 from dask_pyramid.stores import open_store
@@ -58,7 +58,7 @@ def stored_info(
     try:  # its checks and messages
         stored = open_stored(place, storage_options=options)
     except ValueError:
-        plate = _plate(place, options)
+        plate = stored_plate(place, options)
         if plate is None:
             raise
         return {"location": shown, **plate}
@@ -90,17 +90,6 @@ def stored_info(
         "method": found.type,
         "levels": levels,
     }
-
-
-def _plate(place: str, options: StoreOptions | None) -> dict[str, Any] | None:
-    """Return what a plate lists; None if there is none, or nothing that can be read."""
-    import zarr
-
-    try:
-        group = zarr.open_group(open_store(place, options=options), mode="r")
-    except Exception:  # whatever zarr raises over damaged metadata; said already
-        return None
-    return plate_of(group)
 
 
 def info_text(info: dict[str, Any]) -> str:

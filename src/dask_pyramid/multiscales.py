@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["Dataset", "Multiscales", "check_path", "overlap"]
+__all__ = ["Dataset", "Multiscales", "check_path", "ome_of", "overlap"]
 
 # Backslashes and drives would leave the group on Windows; no store takes the others.
 _FORBIDDEN = frozenset("\\:") | frozenset(map(chr, range(32)))
@@ -160,6 +158,18 @@ def check_path(path: str) -> None:
         raise ValueError(
             f"path of a dataset must not be a name that Zarr uses itself, got {path!r}"
         )
+
+
+def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the OME-Zarr metadata of a group: `ome`, or the attributes themselves.
+
+    Examples
+    --------
+    >>> ome_of({"ome": {"version": "0.5"}}), ome_of({"plate": {}})
+    ({'version': '0.5'}, {'plate': {}})
+    """
+    found = attributes.get("ome")
+    return found if isinstance(found, Mapping) else attributes
 
 
 def overlap(a: str, b: str) -> bool:

@@ -20,6 +20,7 @@ from dask_pyramid.room import warn_of_room
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.graphs import graph_places
 from dask_pyramid.store import publication, targets
+from dask_pyramid.store.packing import Package
 from dask_pyramid.store_options import StoreOptions, share_options
 from dask_pyramid.stores import lives_in_process
 
@@ -49,8 +50,10 @@ def make_order(
 
     Parameters
     ----------
-    image, target, labels, compressors, mode, storage_options
+    image, labels, compressors, mode, storage_options
         As for `dask_pyramid.write_pyramid`.
+    target : path, URL, zarr store or Package
+        As for `dask_pyramid.write_pyramid`; of a package the folder is written.
     reading : mapping
         Keyword arguments of `open_image`.
     planning : mapping
@@ -63,6 +66,9 @@ def make_order(
     FileNotFoundError, FileExistsError, ValueError, TypeError
         If an argument breaks a rule.
     """
+    shown = ""
+    if isinstance(target, Package):
+        shown, target = target.location, target.folder
     here, there = share_options(storage_options, image, target)
     opened = open_image(image, **reading, storage_options=here)
     planning = dict(planning)
@@ -77,7 +83,12 @@ def make_order(
     read = [opened, *dressed.values(), *([] if masks is None else [masks.image])]
     sources = [place for each in read for place in image_places(each)]
     place = targets.open_target(
-        target, mode=mode, sources=sources, labels=tuple(dressed), options=there
+        target,
+        mode=mode,
+        sources=sources,
+        labels=tuple(dressed),
+        options=there,
+        shown=shown,
     )
     _check_reach(place, team)
     plan = plan_pyramid(opened, crew=team.crew, mask=masks, **planning)

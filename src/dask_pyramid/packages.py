@@ -42,14 +42,18 @@ def carry_out(
     """
     if package is not None:
         check_package(order, package)
-        if package.exists and package.mode == "a":
+        # What an interrupted replacement has left is newer than the file.
+        nothing_begun = order.target.state == "empty"
+        if package.exists and package.mode == "a" and nothing_begun:
             _keep(package, order, execution)
             return open_pyramid(package.location)
     session.complete(order, execution)
     write_dressed(order, execution)
     if package is None:
         return stored_pyramid(order.target)
-    package.pack(order.job.plan.version)
+    packed = package.pack(order.job.plan.version, break_lock=execution.break_lock)
+    if not packed:
+        _check_packed(package, order, execution)
     return open_pyramid(package.location)
 
 
@@ -64,6 +68,18 @@ def check_package(order: session.Order, package: Package) -> None:
     read = [order.image, *order.labels.values()]
     places = [place for each in read for place in image_places(each)]
     package.check(order.job.plan.version, places)
+
+
+def _check_packed(
+    package: Package, order: session.Order, execution: session.Execution
+) -> None:
+    """Check that what another process has packed is what an order would write."""
+    if package.mode != "a" or not package.exists:
+        raise OSError(
+            f"target must be written by one process, got {package.location}, which "
+            "another one has written meanwhile; look at it before you start again"
+        )
+    _keep(package, order, execution)
 
 
 def _keep(package: Package, order: session.Order, execution: session.Execution) -> None:

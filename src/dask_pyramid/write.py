@@ -199,7 +199,7 @@ def write_pyramid(
     ) as team:
         order = make_order(
             image,
-            target if package is None else package.folder,
+            package or target,
             reading={
                 "axes": axes,
                 "scale": scale,

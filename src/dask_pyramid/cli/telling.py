@@ -35,7 +35,9 @@ _LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DE
 
 
 @contextmanager
-def stoppable(target: str, *, resumes: bool = True) -> Iterator[None]:
+def stoppable(
+    target: str, *, resumes: bool = True, missing: str = "nothing was published at"
+) -> Iterator[None]:
     """End on Ctrl-C and SIGTERM with the command that goes on.
 
     Parameters
@@ -44,13 +46,15 @@ def stoppable(target: str, *, resumes: bool = True) -> Iterator[None]:
         What is written.
     resumes : bool
         Whether that command needs ``--mode a``.
+    missing : str
+        What has not been done to the target.
     """
     try:
         with raising_on_signals(_tell_stopping):
             yield
     except KeyboardInterrupt as error:
         ended = isinstance(error, Terminated)
-        _stop(target, resumes, _TERMINATED if ended else INTERRUPTED)
+        _stop(f"{missing} {target}", resumes, _TERMINATED if ended else INTERRUPTED)
 
 
 def _tell_stopping() -> None:
@@ -58,10 +62,10 @@ def _tell_stopping() -> None:
         os.write(2, b"\nStopping when the units that run are done ...\n")
 
 
-def _stop(target: str, resumes: bool, status: int) -> NoReturn:
+def _stop(missing: str, resumes: bool, status: int) -> NoReturn:
     click.echo(
-        f"Interrupted: nothing was published at {target}. What is done is kept; to go "
-        f"on:\n  {command_again(resumes=resumes)}",
+        f"Interrupted: {missing}. What is done is kept; to go on:\n"
+        f"  {command_again(resumes=resumes)}",
         err=True,
     )
     # What zarr's event loop has left undone is no news now.

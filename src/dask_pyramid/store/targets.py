@@ -73,6 +73,8 @@ class Target:
     """What `open_target` was asked for."""
     labels: tuple[str, ...] = ()
     """Label images that are replaced with the pyramid."""
+    shown: str = ""
+    """What to call it in messages, if it is not the location."""
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Which writing of the target this is: what a process keeps open of one run, whose
     folders may be gone, must not serve another."""
@@ -122,6 +124,8 @@ class Target:
         return _writers.get((self.run, level.path), lambda: LevelWriter(self, level))
 
     def __str__(self) -> str:
+        if self.shown:
+            return self.shown
         return (
             public_url(self.location)
             if is_url(self.location)
@@ -142,6 +146,7 @@ def open_target(
     sources: Sequence[str] = (),
     labels: tuple[str, ...] = (),
     options: StoreOptions | None = None,
+    shown: str = "",
 ) -> Target:
     """Check where a pyramid shall go; nothing is written.
 
@@ -158,6 +163,8 @@ def open_target(
         Label images that are replaced with the pyramid.
     options : StoreOptions, optional
         How to open a URL.
+    shown : str
+        What to call it in messages, if it is not the target.
 
     Returns
     -------
@@ -177,7 +184,7 @@ def open_target(
     """
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
-    wanted = Target(location="", mode=mode, labels=labels)
+    wanted = Target(location="", mode=mode, labels=labels, shown=shown)
     return _opened(target, wanted, sources=sources, options=options)
 
 
@@ -386,9 +393,10 @@ def _found(target: Target, store: Any) -> Target:
     state, mode = state_of(store), target.mode
     if state == "empty":
         return target
+    place = str(replace(target, shown=""))
     if state == "foreign":
         raise FileExistsError(
-            f"target must be a new place or a pyramid, got {str(target)!r}, which is "
+            f"target must be a new place or a pyramid, got {place!r}, which is "
             "something else; remove it yourself or choose another name"
         )
     if mode == "w-":
@@ -404,7 +412,7 @@ def _found(target: Target, store: Any) -> Target:
     if others:
         raise FileExistsError(
             f"target must hold nothing but a pyramid to be replaced, got "
-            f"{str(target)!r}, which also holds {', '.join(others[:4])}; "
+            f"{place!r}, which also holds {', '.join(others[:4])}; "
             "move that away first"
         )
     if mode == "w" and state == "unfinished":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid import multiscales
 from dask_pyramid.provenance import is_unfinished, read_provenance
 from dask_pyramid.verify.axes import check_axes
 from dask_pyramid.verify.datasets import check_common, check_datasets
@@ -23,8 +24,7 @@ _KNOWN = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")
 
 def ome_of(node: Node) -> Mapping[str, Any]:
     """Return the OME-Zarr metadata of a group: `ome`, or the attributes themselves."""
-    ome = node.attributes.get("ome")
-    return ome if isinstance(ome, Mapping) else node.attributes
+    return multiscales.ome_of(node.attributes)
 
 
 def describe(node: Node, log: Log) -> Described | None:

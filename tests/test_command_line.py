@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import logging
-import shlex
 import signal
 
 import click
@@ -87,37 +86,6 @@ def test_shares_and_the_end_of_a_plan_tell_json(tmp_path, stored):
     told = json.loads(run("units", tmp_path / "c", "--json").stdout)
     assert told == {"location": str(tmp_path / "c"), "left": 0}
     assert json.loads(run("finish", tmp_path / "c", "--json").stdout)["method"] == "max"
-
-
-@pytest.mark.parametrize(
-    ("given", "again"),
-    [
-        (["write", "in", "o ut"], ["write", "in", "o ut", "--mode", "a"]),
-        (
-            ["write", "in", "out", "--mode", "w", "-v"],
-            ["write", "in", "out", "-v", "--mode", "a"],
-        ),
-        (
-            ["resample", "in", "out", "--mode=w-", "--factor", "2"],
-            ["resample", "in", "out", "--factor", "2", "--mode", "a"],
-        ),
-        (["write", "in", "out", "--units", "3"], None),
-        (["add-levels", "out", "--factors", "2"], None),
-        (["append", "out", "in"], None),
-        (["units", "out", "--shard", "1/8"], None),
-    ],
-)
-def test_ctrl_c_tells_the_exact_command_that_goes_on(given, again, monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    for verb in ("write_pyramid", "add_levels", "append", "run_units", "open_image"):
-        monkeypatch.setattr(dp, verb, interrupt)
-    result = run(*given)
-    assert result.exit_code == 130
-    assert "nothing was published at o" in result.stderr
-    last = result.stderr.splitlines()[-1]
-    assert shlex.split(last) == ["dask-pyramid", *(again or given)]
 
 
 @pytest.mark.parametrize("name", ["info", "verify"])

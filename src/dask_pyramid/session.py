@@ -24,6 +24,7 @@ from dask_pyramid.jobs import (
 from dask_pyramid.progress import progress_callback
 from dask_pyramid.receipts import Books, can_read
 from dask_pyramid.sameness import check_same_job
+from dask_pyramid.stopping import raise_if_asked
 from dask_pyramid.store import ledger, publication, targets
 from dask_pyramid.store.locks import Lock
 from dask_pyramid.units import Job
@@ -325,6 +326,7 @@ def _ready(
 
 def _publish(order: Order, books: Books, lock: Lock) -> None:
     plan = order.job.plan
+    raise_if_asked()
     check_unchanged(order.job, order.image, order.mask)
     lock.check()
     attributes = group_attributes(

@@ -22,7 +22,7 @@ from dask_pyramid.cli.comparing import compare
 from dask_pyramid.cli.completing import completion
 from dask_pyramid.cli.drawing import thumbnail
 from dask_pyramid.cli.growing import add_levels, append, update
-from dask_pyramid.cli.labelling import labels
+from dask_pyramid.cli.labelling import label_place, labels
 from dask_pyramid.cli.opening import open_source, source_of
 from dask_pyramid.cli.parameters import (
     AS_LABELS,
@@ -143,7 +143,12 @@ def write(
     reading = storage_options(source_endpoint, source_anonymous)
     resumes = given["region"] is None and given["units"] is None
     with (
-        stoppable(target, resumes=resumes),
+        stoppable(
+            target,
+            *(label_place(target, name) for name in given["labels"] or ()),
+            resumes=resumes,
+            options=given["storage_options"],
+        ),
         reported(debug),
         client_of(**running) as client,
     ):
@@ -243,8 +248,8 @@ def units(
     Units that are done are not run again. Units that read what others have not written
     yet are left; finish runs them.
     """
-    with stoppable(store, resumes=False), reported(debug):
-        given["storage_options"] = storage_options(endpoint, anonymous)
+    options = given["storage_options"] = storage_options(endpoint, anonymous)
+    with stoppable(store, resumes=False, options=options), reported(debug):
         left = dp.run_units(store, **given)
         waiting = f"; {left} wait for units of other shards" if left else ""
         told = f"{store}: this share is done{waiting}"
@@ -266,8 +271,8 @@ def finish(
 
     Units that read stored levels and are left are run here; they are few and small.
     """
-    with stoppable(store, resumes=False), reported(debug):
-        options = given["storage_options"] = storage_options(endpoint, anonymous)
+    options = given["storage_options"] = storage_options(endpoint, anonymous)
+    with stoppable(store, resumes=False, options=options), reported(debug):
         tell_pyramid(
             dp.finish_pyramid(store, **given), as_json=as_json, options=options
         )

@@ -112,7 +112,11 @@ def plate(
     images = _named(entries, table)
     running = {key: given.pop(key) for key in RUNNING_NAMES}
     given["storage_options"] = storage_options(endpoint, anonymous)
-    with stoppable(target), reported(debug), client_of(**running) as client:
+    with (
+        stoppable(target, options=given["storage_options"]),
+        reported(debug),
+        client_of(**running) as client,
+    ):
         written = dp.write_plate(images, target, client=client, **given)
         told = f"{target}: {len(written)} images"
         record = {"location": target, "fields": list(written)}

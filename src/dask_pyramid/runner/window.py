@@ -16,6 +16,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol
 
 from dask_pyramid.runner.transient import delay
+from dask_pyramid.stopping import raise_if_asked
 from dask_pyramid.units import unit_text
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class Window:
             while self._feed(waiting):
                 for outcome in self._wait():
                     self._take(outcome)
+                raise_if_asked()
         except BaseException:
             for outcome in self._pool.stop(_PATIENCE):
                 if outcome.receipt is not None:

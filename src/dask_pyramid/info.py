@@ -119,14 +119,14 @@ def _codec_text(codec: Mapping[str, Any]) -> str:
 
 
 def _plate(place: str, options: StoreOptions | None) -> dict[str, Any] | None:
-    """Return what a plate lists; None if there is none."""
+    """Return what a plate lists; None if there is none, or nothing that can be read."""
     import zarr
-    from zarr.errors import ContainsArrayError
 
     try:
-        return plate_of(zarr.open_group(open_store(place, options=options), mode="r"))
-    except ContainsArrayError:
+        group = zarr.open_group(open_store(place, options=options), mode="r")
+    except Exception:  # whatever zarr raises over damaged metadata; said already
         return None
+    return plate_of(group)
 
 
 def info_text(info: dict[str, Any]) -> str:

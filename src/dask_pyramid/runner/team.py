@@ -210,7 +210,10 @@ def _opened(client: Any) -> Iterator[Any]:
 
 
 def _members(client: Any) -> list[Member]:
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    # Not `scheduler_info`: what the client keeps is replaced now and then by a summary
+    # without workers (distributed 2026.8).
+    known = client.sync(client.scheduler.identity, n_workers=-1)
+    workers = known["workers"].values()
     members = [
         Member(threads=worker["nthreads"], memory=worker["memory_limit"] or 0)
         for worker in workers

@@ -158,3 +158,36 @@ def test_shells_are_told_how_to_complete(shell, monkeypatch):
     monkeypatch.setenv("_DASK_PYRAMID_COMPLETE", "bash_complete")
     found = CliRunner().invoke(main, [], prog_name="dask-pyramid")
     assert found.output == "plain,--compressor\n"
+
+
+def test_a_plan_that_is_stored_is_carried_out_by_the_commands_that_are_told(
+    stored, tmp_path
+):
+    place = tmp_path / "b"
+    told = run("plan", stored, place).stderr
+    assert told == (
+        f"The plan is stored at {place}. Now: dask-pyramid units {place}, then "
+        f"dask-pyramid finish {place}\n"
+    )
+    refused = run("info", place)
+    assert refused.exit_code == 1
+    assert "dask-pyramid units, then finish" in refused.stderr
+    assert run("units", place).exit_code == 0
+    first, again = run("finish", place), run("finish", place)
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    assert again.stdout == first.stdout
+    assert again.stderr == f"{place} was complete already\n"
+
+
+def test_verbose_tells_what_is_done_and_very_verbose_each_unit(stored, tmp_path):
+    import dask
+
+    with dask.config.set({"dask-pyramid.method": "max"}):
+        told = run("write", stored, tmp_path / "b", "-v", "--workers", "1").stderr
+    assert f"INFO source: {stored}" in told
+    assert "INFO method max, " in told
+    assert "INFO run by threads: 1 workers, " in told
+    assert "INFO method is 'max', as dask's configuration says" in told
+    assert "DEBUG" not in told
+    told = run("write", stored, tmp_path / "c", "-vv").stderr
+    assert "DEBUG done in unit 0-" in told

@@ -49,7 +49,10 @@ def configured(name: str, given: Any = None) -> Any:
         _tell_unknown(frozenset(unknown))
     # A section that was set as a whole has not all names; null leaves it to us.
     found = dask.config.get(f"{_SECTION}.{name}", None)
-    return defaults[name] if found is None else found
+    if found is None or found == defaults[name]:
+        return defaults[name]
+    _log.info("%s is %r, as dask's configuration says", name, found)
+    return found
 
 
 @lru_cache(maxsize=1)

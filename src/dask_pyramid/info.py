@@ -18,8 +18,6 @@ from dask_pyramid.wording import other_axes, spatial, unit_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import zarr
-
 __all__ = ["info_text", "stored_info"]
 
 
@@ -98,7 +96,7 @@ def stored_info(
     }
 
 
-def _codecs(array: zarr.Array[Any]) -> list[dict[str, Any]]:
+def _codecs(array: Any) -> list[dict[str, Any]]:
     """Return the compressors of an array as JSON: a name, and what it is set to."""
     found = []
     for codec in array.compressors:

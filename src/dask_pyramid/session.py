@@ -187,11 +187,15 @@ def run_share(
 def finish(target: Target, execution: Execution, *, limits: Mapping[str, Any]) -> None:
     """Publish a pyramid all of whose first pass is done; later passes are run here.
 
+    One that is complete is left as it is.
+
     Raises
     ------
     OSError
         If units of the first pass are missing; the message names them.
     """
+    if target.state == "complete" and ledger.read_job(target) is None:
+        return  # finished before: there is nothing left to do
     order = _reordered(target, limits)
     plan = order.job.plan
     if target.state == "complete":

@@ -204,6 +204,12 @@ def plan(
                 **given,
             )
         click.echo(_plan_text(result, cores, bandwidth, as_json=as_json))
+        if store is not None:
+            click.echo(
+                f"The plan is stored at {store}. Now: {PROGRAM} units {store}, "
+                f"then {PROGRAM} finish {store}",
+                err=True,
+            )
 
 
 def _plan_text(
@@ -273,9 +279,13 @@ def finish(
     """
     options = given["storage_options"] = storage_options(endpoint, anonymous)
     with stoppable(store, resumes=False, options=options), reported(debug):
-        tell_pyramid(
-            dp.finish_pyramid(store, **given), as_json=as_json, options=options
-        )
+        from dask_pyramid.store.remains import remains_at
+
+        before = remains_at(store, options=options)
+        made = dp.finish_pyramid(store, **given)
+        if before.complete and not before.begun:
+            click.echo(f"{store} was complete already", err=True)
+        tell_pyramid(made, as_json=as_json, options=options)
 
 
 @main.command()

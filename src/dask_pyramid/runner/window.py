@@ -141,6 +141,8 @@ class Window:
         alone, self._alone = unit is self._alone, None
         if outcome.receipt is not None:
             self._failures.pop(unit.number, None)
+            if _log.isEnabledFor(logging.DEBUG):  # a text for each unit
+                _log.debug("done %s", self._name(unit))
             self._tally.finished(outcome.receipt)
             return
         assert outcome.error is not None  # a pool that was not stopped gives one

@@ -79,7 +79,8 @@ def open_stored(
     if is_unfinished(attributes):
         raise ValueError(
             f"a pyramid must be complete, got {shown or group!r}, whose writing has "
-            "not finished; write it again with mode='a', which goes on with it"
+            "not finished; run_units and then finish_pyramid (dask-pyramid units, "
+            "then finish) go on with a plan that was stored, mode='a' with a run"
         )
     found = parse_multiscales(attributes)
     first = open_image(place, storage_options=options) if place else open_image(group)

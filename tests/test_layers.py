@@ -47,7 +47,8 @@ ORDER = """
     spacing resampling downsampling charts comparison probes contenders comparing
     room sameness session accounts intents growing datatrees pyramid regions orders
     labelling packages series plates write shares extend appending clusters
-    cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.telling
+    cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.translating
+    cli.telling
     cli.running cli.comparing cli.growing cli.labelling cli.resampling
     cli.viewing cli.drawing cli.plates cli cli.__main__
 """.split()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dask_pyramid.cli.commands import INTERRUPTED, command_again
+from dask_pyramid.cli.translating import in_options
 from dask_pyramid.cli.verbosity import verbosity
 from dask_pyramid.progress import say
 from dask_pyramid.stopping import Terminated, raising_on_signals
@@ -165,7 +166,8 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def _message(error: Exception) -> str:
-    text = _one_line("; ".join([str(error), *getattr(error, "__notes__", ())]))
+    notes = getattr(error, "__notes__", ())
+    text = in_options(_one_line("; ".join([str(error), *notes])))
     if isinstance(error, _EXPECTED) and text:
         return text
     return f"{type(error).__name__}: {text} (--debug shows where)"

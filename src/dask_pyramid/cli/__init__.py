@@ -49,6 +49,7 @@ from dask_pyramid.cli.parameters import (
     STORE,
     TARGET,
     UNITS,
+    output_file,
     parsed_by,
     storage_options,
     with_options,
@@ -326,7 +327,7 @@ Examples:
 @click.option(
     "--html",
     "page",
-    type=click.Path(dir_okay=False, writable=True),
+    type=output_file(),
     help="Write the report to this file, as HTML.  [default: none]",
 )
 @with_options(MASK, LAYOUT[-1], RUNNING[0], *STORE, PROGRESS, JSON, DEBUG)

@@ -191,3 +191,19 @@ def test_verbose_tells_what_is_done_and_very_verbose_each_unit(stored, tmp_path)
     assert "DEBUG" not in told
     told = run("write", stored, tmp_path / "c", "-vv").stderr
     assert "DEBUG done in unit 0-" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("compressors", "--compressor must be one of"), ("method", "method must be")],
+)
+def test_an_error_says_that_its_value_is_from_the_configuration(
+    name, told, stored, tmp_path
+):
+    import dask
+
+    with dask.config.set({f"dask-pyramid.{name}": "foo"}):
+        err = run("write", stored, tmp_path / "b").stderr
+    assert err.startswith(f"Error: {told}")
+    assert err.count("must be") == 1
+    assert err.endswith(f"'foo'; dask's configuration sets it (dask-pyramid.{name})\n")

@@ -16,6 +16,7 @@ import click
 from dask_pyramid.cli.commands import INTERRUPTED, command_again
 from dask_pyramid.cli.translating import in_options
 from dask_pyramid.cli.verbosity import verbosity
+from dask_pyramid.configuration import is_configured
 from dask_pyramid.progress import say
 from dask_pyramid.stopping import Terminated, raising_on_signals
 
@@ -167,10 +168,21 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def _message(error: Exception) -> str:
     notes = getattr(error, "__notes__", ())
-    text = in_options(_one_line("; ".join([str(error), *notes])))
+    text = _one_line("; ".join([str(error), *notes]))
+    text = in_options(text) + _origin(text)
     if isinstance(error, _EXPECTED) and text:
         return text
     return f"{type(error).__name__}: {text} (--debug shows where)"
+
+
+def _origin(text: str) -> str:
+    """Say where a value is from that was not given, if the configuration has it."""
+    word = text.partition(" ")[0]
+    name = word.replace("_", "-")
+    given = click.get_current_context().params.get(word)
+    if given is not None or not is_configured(name):
+        return ""
+    return f"; dask's configuration sets it (dask-pyramid.{name})"
 
 
 def _one_line(text: str) -> str:

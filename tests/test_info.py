@@ -52,3 +52,27 @@ def test_info_names_labels_channels_and_codecs_with_their_level(rich):
     assert len(found["channels"]) == 2
     codec = found["levels"][0]["compressors"][0]
     assert (codec["name"], codec["cname"], codec["clevel"]) == ("blosc", "zstd", 3)
+
+
+def test_what_is_no_pyramid_is_told_to_be_something_else(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"II*")
+    (tmp_path / "folder").mkdir()
+    for name in ("a.tif", "folder"):
+        told = run("info", tmp_path / name)
+        assert told.exit_code == 1
+        assert "which is something else; dask-pyramid write makes" in told.stderr
+    assert "where there is none; check" in run("info", tmp_path / "no").stderr
+
+
+def test_append_along_an_axis_that_is_not_there_names_one_that_is(tmp_path):
+    image = np.zeros((2, 16, 16), "uint8")
+    for name in "ab":
+        dp.write_pyramid(image, tmp_path / name)
+    told = run("append", tmp_path / "a", tmp_path / "b").stderr
+    assert "got 't'; give another, such as --axis 'z'" in told
+
+
+def test_verify_tells_units_that_are_missing_in_words(tmp_path):
+    dp.write_pyramid(np.zeros((2, 16, 16), "uint8"), tmp_path / "a")
+    told = run("verify", tmp_path / "a").stdout
+    assert "units of the axes of space are none, none, none" in told

@@ -68,8 +68,8 @@ def open_stored(
         except FileNotFoundError as error:
             check_bucket(store)
             raise FileNotFoundError(
-                f"a pyramid must be an OME-Zarr group, got {shown or store!r}, where "
-                "there is none; check the path"
+                f"a pyramid must be an OME-Zarr group, got {shown or store!r}, "
+                f"{_instead(place)}"
             ) from error
         except Exception as error:
             if is_url(place) and isinstance(error, OSError):
@@ -109,6 +109,13 @@ def open_stored(
         location=place or str(group.store),
         group=group,
     )
+
+
+def _instead(place: str) -> str:
+    """Return what is where no group is, and the way out."""
+    if place and not is_url(place) and os.path.exists(place):
+        return "which is something else; write_pyramid makes one of an image"
+    return "where there is none; check the path"
 
 
 def _open_tree(tree: Any) -> StoredPyramid:

@@ -88,6 +88,14 @@ def test_shares_and_the_end_of_a_plan_tell_json(tmp_path, stored):
     assert json.loads(run("finish", tmp_path / "c", "--json").stdout)["method"] == "max"
 
 
+def test_a_scale_with_a_unit_tells_where_the_unit_goes():
+    result = run("write", "in", "out", "--scale", "0.29um")
+    assert result.exit_code == 2
+    assert "'0.29um' must be a number; the unit goes to --unit" in (
+        " ".join(result.stderr.split())
+    )
+
+
 @pytest.mark.parametrize("name", ["info", "verify"])
 def test_ctrl_c_of_a_command_that_only_reads_has_the_same_status(name, monkeypatch):
     def interrupt(*_, **__):

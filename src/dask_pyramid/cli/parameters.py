@@ -115,14 +115,14 @@ READING = (
     click.option(
         "--scale",
         metavar="NUMBERS",
-        callback=parsed_by(options.numbers),
+        callback=parsed_by(options.places),
         help="Spacing of voxel centres in the unit, for each axis (0.29,0.26,0.26) or "
         "by name (z=0.29,y=0.26,x=0.26).  [default: what the source says, else 1]",
     ),
     click.option(
         "--translation",
         metavar="NUMBERS",
-        callback=parsed_by(options.numbers),
+        callback=parsed_by(options.places),
         help="Position of the centre of the first voxel in the unit, given as the "
         "scale.  [default: what the source says, else 0]",
     ),

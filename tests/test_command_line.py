@@ -215,3 +215,11 @@ def test_an_error_says_that_its_value_is_from_the_configuration(
     assert err.startswith(f"Error: {told}")
     assert err.count("must be") == 1
     assert err.endswith(f"'foo'; dask's configuration sets it (dask-pyramid.{name})\n")
+
+
+def test_a_table_of_a_plate_that_cannot_be_read_tells_the_line(tmp_path):
+    table = tmp_path / "wells.csv"
+    table.write_text("A/1,a.tif\n\nA/2\n")
+    result = run("plate", tmp_path / "p", "--table", table)
+    assert result.exit_code == 2
+    assert "line 3 of" in result.stderr

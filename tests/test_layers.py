@@ -12,7 +12,7 @@ ROOT = Path(dask_pyramid.__file__).parent
 
 # A module imports only modules that stand before it.
 ORDER = """
-    configuration axes multiscales omero limits drawing tables device
+    configuration stopping axes multiscales omero limits drawing tables device
     locations clouds store_options credentials store_errors clients object_store
     nested_store zip_store stores
     geometry factors options filters nodata sampling methods
@@ -33,7 +33,7 @@ ORDER = """
     continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
     store.apart store.targets store.ledger
-    store.publication store.labels store.packing store.plates store
+    store.publication store.labels store.packing store.plates store.remains store
     coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
@@ -47,8 +47,9 @@ ORDER = """
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
     room sameness session accounts intents growing datatrees pyramid regions orders
-    labelling packages series plates write shares extend appending clusters stopping
-    cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.telling
+    labelling packages series plates write shares extend appending clusters
+    cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.translating
+    cli.telling
     cli.running cli.comparing cli.growing cli.labelling cli.resampling
     cli.viewing cli.drawing cli.plates cli cli.__main__
 """.split()

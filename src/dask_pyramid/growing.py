@@ -21,6 +21,7 @@ from dask_pyramid.intents import Growth, Site, look
 from dask_pyramid.plan import PyramidPlan
 from dask_pyramid.progress import progress_callback
 from dask_pyramid.receipts import ABSENT, Books
+from dask_pyramid.stopping import raise_if_asked
 from dask_pyramid.store import ledger, objects, publication, targets
 from dask_pyramid.store.locks import Lock
 from dask_pyramid.store.writers import WORK
@@ -50,6 +51,7 @@ def grow(growth: Growth, execution: Execution) -> None:
     with Lock(
         target.open_for_lock(), str(target), break_lock=execution.break_lock
     ) as lock:
+        raise_if_asked()  # while it was planned
         _check_unchanged(growth)
         if _is_done(growth):
             ledger.clear_work(target)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["default_omero", "is_finite"]
+__all__ = ["channel_labels", "default_omero", "is_finite"]
 
 # One channel is grey; several start with the two that add up to white, then the rest of
 # the fully saturated hues.
@@ -94,6 +94,23 @@ def default_omero(
     if name is not None:
         source["name"] = name
     return source
+
+
+def channel_labels(omero: Mapping[str, Any] | None) -> list[str]:
+    """Return what channels are called, as far as it is said.
+
+    Examples
+    --------
+    >>> channel_labels({"channels": [{"label": "DAPI"}, {}]})
+    ['DAPI', '1']
+    """
+    channels = None if omero is None else omero.get("channels")
+    if not isinstance(channels, Sequence):
+        return []
+    entries = [entry if isinstance(entry, Mapping) else {} for entry in channels]
+    if not any(entry.get("label") for entry in entries):
+        return []
+    return [str(entry.get("label") or i) for i, entry in enumerate(entries)]
 
 
 def is_finite(value: Any) -> bool:

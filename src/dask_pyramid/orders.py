@@ -19,6 +19,7 @@ from dask_pyramid.rendering import REFUSED
 from dask_pyramid.room import warn_of_room
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.graphs import graph_places
+from dask_pyramid.stopping import raise_if_asked
 from dask_pyramid.store import publication, targets
 from dask_pyramid.store.packing import Package
 from dask_pyramid.store_options import StoreOptions, share_options
@@ -71,6 +72,7 @@ def make_order(
         shown, target = target.location, target.folder
     here, there = share_options(storage_options, image, target)
     opened = open_image(image, **reading, storage_options=here)
+    raise_if_asked()
     planning = dict(planning)
     mask = planning.pop("mask", None)
     masks = open_mask(
@@ -92,6 +94,7 @@ def make_order(
     )
     _check_reach(place, team)
     plan = plan_pyramid(opened, crew=team.crew, mask=masks, **planning)
+    raise_if_asked()
     if masks is not None:
         masks = masks.of_levels(plan.levels)
     order = order_of(

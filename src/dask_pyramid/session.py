@@ -24,6 +24,7 @@ from dask_pyramid.jobs import (
 from dask_pyramid.progress import progress_callback
 from dask_pyramid.receipts import Books, can_read
 from dask_pyramid.sameness import check_same_job
+from dask_pyramid.stopping import raise_if_asked
 from dask_pyramid.store import ledger, publication, targets
 from dask_pyramid.store.locks import Lock
 from dask_pyramid.units import Job
@@ -186,11 +187,15 @@ def run_share(
 def finish(target: Target, execution: Execution, *, limits: Mapping[str, Any]) -> None:
     """Publish a pyramid all of whose first pass is done; later passes are run here.
 
+    One that is complete is left as it is.
+
     Raises
     ------
     OSError
         If units of the first pass are missing; the message names them.
     """
+    if target.state == "complete" and ledger.read_job(target) is None:
+        return  # finished before: there is nothing left to do
     order = _reordered(target, limits)
     plan = order.job.plan
     if target.state == "complete":
@@ -325,6 +330,7 @@ def _ready(
 
 def _publish(order: Order, books: Books, lock: Lock) -> None:
     plan = order.job.plan
+    raise_if_asked()
     check_unchanged(order.job, order.image, order.mask)
     lock.check()
     attributes = group_attributes(

@@ -175,7 +175,8 @@ def finish_pyramid(
     """Publish a pyramid whose units are done.
 
     Units that read stored levels and are left, because shares were run one after the
-    other, are run here; they are few and small.
+    other, are run here; they are few and small. A pyramid that is complete stays as
+    it is.
 
     Parameters
     ----------
@@ -194,7 +195,8 @@ def finish_pyramid(
     Raises
     ------
     FileNotFoundError
-        If there is no stored plan, or units that read the source are not done.
+        If there is neither plan nor pyramid, or units that read the source are not
+        done.
     OSError
         If objects are missing, or the target is locked; nothing is published.
 

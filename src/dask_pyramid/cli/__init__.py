@@ -22,7 +22,7 @@ from dask_pyramid.cli.comparing import compare
 from dask_pyramid.cli.completing import completion
 from dask_pyramid.cli.drawing import thumbnail
 from dask_pyramid.cli.growing import add_levels, append, update
-from dask_pyramid.cli.labelling import labels
+from dask_pyramid.cli.labelling import label_place, labels
 from dask_pyramid.cli.opening import open_source, source_of
 from dask_pyramid.cli.parameters import (
     AS_LABELS,
@@ -49,6 +49,7 @@ from dask_pyramid.cli.parameters import (
     STORE,
     TARGET,
     UNITS,
+    output_file,
     parsed_by,
     storage_options,
     with_options,
@@ -143,7 +144,12 @@ def write(
     reading = storage_options(source_endpoint, source_anonymous)
     resumes = given["region"] is None and given["units"] is None
     with (
-        stoppable(target, resumes=resumes),
+        stoppable(
+            target,
+            *(label_place(target, name) for name in given["labels"] or ()),
+            resumes=resumes,
+            options=given["storage_options"],
+        ),
         reported(debug),
         client_of(**running) as client,
     ):
@@ -199,6 +205,12 @@ def plan(
                 **given,
             )
         click.echo(_plan_text(result, cores, bandwidth, as_json=as_json))
+        if store is not None:
+            click.echo(
+                f"The plan is stored at {store}. Now: {PROGRAM} units {store}, "
+                f"then {PROGRAM} finish {store}",
+                err=True,
+            )
 
 
 def _plan_text(
@@ -243,8 +255,8 @@ def units(
     Units that are done are not run again. Units that read what others have not written
     yet are left; finish runs them.
     """
-    with stoppable(store, resumes=False), reported(debug):
-        given["storage_options"] = storage_options(endpoint, anonymous)
+    options = given["storage_options"] = storage_options(endpoint, anonymous)
+    with stoppable(store, resumes=False, options=options), reported(debug):
         left = dp.run_units(store, **given)
         waiting = f"; {left} wait for units of other shards" if left else ""
         told = f"{store}: this share is done{waiting}"
@@ -266,11 +278,15 @@ def finish(
 
     Units that read stored levels and are left are run here; they are few and small.
     """
-    with stoppable(store, resumes=False), reported(debug):
-        options = given["storage_options"] = storage_options(endpoint, anonymous)
-        tell_pyramid(
-            dp.finish_pyramid(store, **given), as_json=as_json, options=options
-        )
+    options = given["storage_options"] = storage_options(endpoint, anonymous)
+    with stoppable(store, resumes=False, options=options), reported(debug):
+        from dask_pyramid.store.remains import remains_at
+
+        before = remains_at(store, options=options)
+        made = dp.finish_pyramid(store, **given)
+        if before.complete and not before.begun:
+            click.echo(f"{store} was complete already", err=True)
+        tell_pyramid(made, as_json=as_json, options=options)
 
 
 @main.command()
@@ -311,7 +327,7 @@ Examples:
 @click.option(
     "--html",
     "page",
-    type=click.Path(dir_okay=False, writable=True),
+    type=output_file(),
     help="Write the report to this file, as HTML.  [default: none]",
 )
 @with_options(MASK, LAYOUT[-1], RUNNING[0], *STORE, PROGRESS, JSON, DEBUG)

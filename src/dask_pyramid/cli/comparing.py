@@ -17,6 +17,7 @@ from dask_pyramid.cli.parameters import (
     READING_NAMES,
     SOURCE,
     STORE,
+    output_file,
     parsed_by,
     storage_options,
     with_options,
@@ -93,7 +94,7 @@ Example:
 @click.option(
     "--plot",
     "picture",
-    type=click.Path(dir_okay=False, writable=True),
+    type=output_file(".png", ".svg", ".pdf"),
     help="Write bar charts to this file (png, svg or pdf).  [default: none]",
 )
 @with_options(*READING, *STORE, JSON, DEBUG)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -43,6 +45,7 @@ __all__ = [
     "TARGET",
     "UNITS",
     "VERSIONS",
+    "output_file",
     "parsed_by",
     "storage_options",
     "with_options",
@@ -76,6 +79,32 @@ def parsed_by(parse: Callable[[Any], Any]) -> Callable[..., Any]:
     return callback
 
 
+def output_file(*suffixes: str) -> Any:
+    """Return the type of a file that is written after the work: checked before it.
+
+    Parameters
+    ----------
+    *suffixes : str
+        Which it may have; any by default.
+    """
+    return _Output(suffixes)
+
+
+class _Output(click.Path):
+    def __init__(self, suffixes: tuple[str, ...]) -> None:
+        super().__init__(dir_okay=False, writable=True)
+        self._suffixes = suffixes
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        path, found = Path(value), super().convert(value, param, ctx)
+        if self._suffixes and path.suffix.lower() not in self._suffixes:
+            known = ", ".join(self._suffixes)
+            self.fail(f"{value!r} must end with one of {known}", param, ctx)
+        if not os.access(path.parent, os.W_OK):
+            self.fail(f"{value!r} must lie in a folder that can be written", param, ctx)
+        return found
+
+
 READING = (
     click.option(
         "--axes",
@@ -86,14 +115,14 @@ READING = (
     click.option(
         "--scale",
         metavar="NUMBERS",
-        callback=parsed_by(options.numbers),
+        callback=parsed_by(options.places),
         help="Spacing of voxel centres in the unit, for each axis (0.29,0.26,0.26) or "
         "by name (z=0.29,y=0.26,x=0.26).  [default: what the source says, else 1]",
     ),
     click.option(
         "--translation",
         metavar="NUMBERS",
-        callback=parsed_by(options.numbers),
+        callback=parsed_by(options.places),
         help="Position of the centre of the first voxel in the unit, given as the "
         "scale.  [default: what the source says, else 0]",
     ),

@@ -9,17 +9,19 @@ import os
 import sys
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dask_pyramid.cli.commands import INTERRUPTED, command_again
+from dask_pyramid.cli.translating import in_options
 from dask_pyramid.cli.verbosity import verbosity
+from dask_pyramid.configuration import is_configured
 from dask_pyramid.progress import say
 from dask_pyramid.stopping import Terminated, raising_on_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dask_pyramid.pyramid import Pyramid
 
@@ -34,27 +36,43 @@ _TERMINATED = 143
 _LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
 
 
+# What readers find at a complete pyramid whose change was stopped, by what changes it.
+_STANDS = {
+    "": "is as it was",
+    "append": "is as it was",
+    "add_levels": "shows the levels that it keeps",
+}
+
+
 @contextmanager
 def stoppable(
-    target: str, *, resumes: bool = True, missing: str = "nothing was published at"
+    *targets: str,
+    resumes: bool = True,
+    missing: str = "nothing was published at",
+    options: Any = None,
 ) -> Iterator[None]:
     """End on Ctrl-C and SIGTERM with the command that goes on.
 
     Parameters
     ----------
-    target : str
-        What is written.
+    *targets : str
+        What is written; the first one is told.
     resumes : bool
-        Whether that command needs ``--mode a``.
+        Whether that command needs ``--mode a`` where work has begun.
     missing : str
-        What has not been done to the target.
+        What has not been done to the first one if readers find nothing complete there.
+    options : dict, optional
+        How URLs are opened.
     """
     try:
         with raising_on_signals(_tell_stopping):
             yield
     except KeyboardInterrupt as error:
         ended = isinstance(error, Terminated)
-        _stop(f"{missing} {target}", resumes, _TERMINATED if ended else INTERRUPTED)
+        _tell_stopped(targets, options, missing=missing, resumes=resumes)
+        # What zarr's event loop has left undone is no news now.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        sys.exit(_TERMINATED if ended else INTERRUPTED)
 
 
 def _tell_stopping() -> None:
@@ -62,15 +80,25 @@ def _tell_stopping() -> None:
         os.write(2, b"\nStopping when the units that run are done ...\n")
 
 
-def _stop(missing: str, resumes: bool, status: int) -> NoReturn:
-    click.echo(
-        f"Interrupted: {missing}. What is done is kept; to go on:\n"
-        f"  {command_again(resumes=resumes)}",
-        err=True,
-    )
-    # What zarr's event loop has left undone is no news now.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    sys.exit(status)
+def _tell_stopped(
+    targets: Sequence[str], options: Any, *, missing: str, resumes: bool
+) -> None:
+    from dask_pyramid.store.remains import remains_at
+
+    try:
+        found = [remains_at(target, options=options) for target in targets]
+    except Exception as error:  # told: the interrupt goes first
+        told = f"what is at {targets[0]} is not known ({_one_line(str(error))})"
+        begun = False
+    else:
+        begun = any(each.begun for each in found)
+        told = f"{missing} {targets[0]}"
+        if found[0].complete:
+            told = f"{targets[0]} {_STANDS.get(found[0].verb, 'is changed in part')}"
+        told += ". What is done is kept" if begun else ". Nothing had begun"
+    again = command_again(resumes=resumes and begun)
+    way = "go on" if begun else "start again"
+    click.echo(f"Interrupted: {told}; to {way}:\n  {again}", err=True)
 
 
 def as_text(value: Any) -> str:
@@ -139,10 +167,22 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def _message(error: Exception) -> str:
-    text = _one_line("; ".join([str(error), *getattr(error, "__notes__", ())]))
+    notes = getattr(error, "__notes__", ())
+    text = _one_line("; ".join([str(error), *notes]))
+    text = in_options(text) + _origin(text)
     if isinstance(error, _EXPECTED) and text:
         return text
     return f"{type(error).__name__}: {text} (--debug shows where)"
+
+
+def _origin(text: str) -> str:
+    """Say where a value is from that was not given, if the configuration has it."""
+    word = text.partition(" ")[0]
+    name = word.replace("_", "-")
+    given = click.get_current_context().params.get(word)
+    if given is not None or not is_configured(name):
+        return ""
+    return f"; dask's configuration sets it (dask-pyramid.{name})"
 
 
 def _one_line(text: str) -> str:

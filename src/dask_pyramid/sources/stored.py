@@ -66,7 +66,8 @@ def open_stored(
     if is_unfinished(attributes):
         raise ValueError(
             f"a pyramid must be complete, got {shown or group!r}, whose writing has "
-            "not finished; write it again with mode='a', which goes on with it"
+            "not finished; run_units and then finish_pyramid (dask-pyramid units, "
+            "then finish) go on with a plan that was stored, mode='a' with a run"
         )
     found = parse_multiscales(attributes)
     first = open_image(place, storage_options=options) if place else open_image(group)
@@ -113,13 +114,19 @@ def _open_group(store: Any, part: str, place: str) -> zarr.Group:
     except FileNotFoundError as error:
         check_bucket(store)
         raise FileNotFoundError(
-            f"a pyramid must be an OME-Zarr group, got {shown!r}, where there is none; "
-            "check the path"
+            f"a pyramid must be an OME-Zarr group, got {shown!r}, {_instead(place)}"
         ) from error
     except Exception as error:
         if is_url(place) and isinstance(error, OSError):
             raise
         raise unreadable(error, place or str(store)) from error
+
+
+def _instead(place: str) -> str:
+    """Return what is where no group is, and the way out."""
+    if place and not is_url(place) and os.path.exists(place):
+        return "which is something else; write_pyramid makes one of an image"
+    return "where there is none; check the path"
 
 
 def _open_tree(tree: Any) -> StoredPyramid:

@@ -148,4 +148,5 @@ def _check_units(
     space = [e.get("unit") for a, e in zip(axes, entries, strict=True) if a.is_space]
     if any(unit is None for unit in space):
         code = "units-missing" if not any(space) else "units-differ"
-        log.add(code, f"units of the axes of space are {space!r:.80}", level=level)
+        told = ", ".join(str(unit or "none") for unit in space)
+        log.add(code, f"units of the axes of space are {told:.80}", level=level)

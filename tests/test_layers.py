@@ -12,7 +12,7 @@ ROOT = Path(dask_pyramid.__file__).parent
 
 # A module imports only modules that stand before it.
 ORDER = """
-    configuration stopping axes multiscales omero limits drawing tables device
+    configuration stopping axes lengths multiscales omero limits drawing tables device
     locations clouds store_options credentials store_errors clients object_store
     nested_store zip_store stores
     geometry factors options filters nodata sampling methods
@@ -29,10 +29,10 @@ ORDER = """
     sources.hdf5_volumes sources.imaris sources.bigdataviewer sources.hdf5 sources.n5
     sources.gzipped sources.nifti sources.mrc sources.bioio sources.xarrays sources
     sources.stored masks
-    existing sources.identity compression plan forecasting planning labelled
+    existing sources.identity compression plan_json plan forecasting planning labelled
     continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
-    store.apart store.targets store.ledger
+    store.apart store.targets store.inplace store.ledger
     store.publication store.labels store.packing store.plates store.remains store
     coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
@@ -167,6 +167,7 @@ ALLOWED = {
         "sources.tiff",
         "sources.zarr_arrays",
         "store.contents",
+        "store.inplace",
         "store.labels",
         "store.objects",
         "store.plates",
@@ -189,6 +190,7 @@ WITHOUT_NUMPY = {
     "holdings",
     "layers",
     "layout",
+    "lengths",
     "levels",
     "limits",
     "clients",

@@ -9,7 +9,6 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import layout
-from dask_pyramid.axes import comparable, decimals, one_unit
 from dask_pyramid.factors import (
     absolute_factors,
     auto_factors,
@@ -18,6 +17,7 @@ from dask_pyramid.factors import (
     isotropic_factors,
 )
 from dask_pyramid.geometry import Factor, Placement, ceil_div, reduced_shape, spacing
+from dask_pyramid.lengths import comparable, decimals, one_unit
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Image

@@ -13,7 +13,7 @@ from dask_pyramid import growing
 from dask_pyramid.growth import plan_rewritten
 from dask_pyramid.intents import look, rewritten
 from dask_pyramid.sameness import check_same_job
-from dask_pyramid.store import targets
+from dask_pyramid.store.inplace import open_existing
 from dask_pyramid.windows import parse_region
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def rewrite(
     else:
         parts = [_owned(plan, number) for number in plan.units.checked(units)]
     check_same_job(image, order.job, place, mask=order.mask, changed=True)
-    target = targets.open_existing(place.store or place.location, options=place.options)
+    target = open_existing(place.store or place.location, options=place.options)
     site = look(target)
     site.check(_VERB)
     if site.found is not None and site.found.published:

@@ -46,8 +46,8 @@ ORDER = """
     verify.objects
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
-    room sameness session accounts intents growing datatrees pyramid regions orders
-    labelling packages series plates write shares extend appending clusters
+    room sameness execution session accounts intents growing datatrees pyramid regions
+    orders labelling packages series plates write shares extend appending clusters
     cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.translating
     cli.telling
     cli.running cli.comparing cli.growing cli.labelling cli.resampling

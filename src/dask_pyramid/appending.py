@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid import growing, runner
+from dask_pyramid.execution import Execution
 from dask_pyramid.intents import appended, look, superseding
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.orders import image_places, reached
 from dask_pyramid.pyramid import Pyramid, stored_pyramid
-from dask_pyramid.session import Execution
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.identity import identify
 from dask_pyramid.store.inplace import open_existing

@@ -10,13 +10,13 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import growing, runner
+from dask_pyramid.execution import Execution
 from dask_pyramid.growth import plan_levels, plan_updated
 from dask_pyramid.intents import Site, added, look, updated
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.masks import open_mask
 from dask_pyramid.orders import reached
 from dask_pyramid.pyramid import Pyramid, stored_pyramid
-from dask_pyramid.session import Execution
 from dask_pyramid.store_options import StoreOptions, share_options
 from dask_pyramid.windows import parse_region
 

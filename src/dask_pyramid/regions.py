@@ -19,9 +19,10 @@ from dask_pyramid.windows import parse_region
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dask_pyramid.execution import Execution
     from dask_pyramid.passes import Part
     from dask_pyramid.plan import PyramidPlan
-    from dask_pyramid.session import Execution, Order
+    from dask_pyramid.session import Order
 
 __all__ = ["check_selection", "rewrite"]
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid import runner, session
+from dask_pyramid import runner
+from dask_pyramid.execution import Execution
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.orders import make_order
 from dask_pyramid.packages import carry_out
@@ -224,9 +225,7 @@ def write_pyramid(
             team=team,
             storage_options=storage_options,
         )
-        execution = session.Execution(
-            progress=progress, break_lock=break_lock, retries=retries
-        )
+        execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
         if not selects:
             return carry_out(order, execution, package)
         rewrite(order, execution, region=region, units=units)

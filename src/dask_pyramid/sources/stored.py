@@ -156,7 +156,10 @@ def stored_labels(group: zarr.Group) -> dict[str, zarr.Group]:
     """
     import zarr
 
-    held = group.get("labels")
+    try:
+        held = group.get("labels")
+    except Exception as error:  # whatever zarr raises over damaged metadata
+        raise unreadable(error, f"{group.store_path}/labels") from error
     if not isinstance(held, zarr.Group):
         return {}
     attributes = held.attrs.asdict()

@@ -114,6 +114,7 @@ ALLOWED = {
         "sources.blocks",
     },
     "dask_cuda": {"clusters"},
+    "dask_image": {"sources.planes"},
     "dask_jobqueue": {"clusters"},
     "distributed": {
         "clusters",
@@ -146,6 +147,7 @@ ALLOWED = {
         "stores",
     },
     "PIL": {"sources.planes"},
+    "pims": {"sources.planes"},
     "psutil": {"limits", "store.locks"},
     "tensorstore": {"sources.n5"},
     "tifffile": {"sources.tiff"},

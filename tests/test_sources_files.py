@@ -17,7 +17,7 @@ from PIL import Image as Picture
 
 from dask_pyramid import write_pyramid
 from dask_pyramid.sources import open_image
-from dask_pyramid.sources.planes import open_picture
+from dask_pyramid.sources.pictures import open_picture
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "data"
 RNG = np.random.default_rng(5)

@@ -180,13 +180,12 @@ def _room(sweep: Pass, budget: Budget) -> int:
     Some objects or chunks at a time: planes along another axis than the first lie
     apart, and a halo lies between voxels that are to be written.
     """
-    apart = math.prod(sweep.extent[: sweep.axis]) > 1
     most = 0
     for i, level in enumerate(sweep.levels):
         halo = any(
             reach != Reach() for up in sweep.levels[i + 1 :] for reach in up.reaches
         )
-        if apart or halo:
+        if sweep.apart or halo:
             at_once = level.objects if level.written else ()
             if i == 0 and budget.direct:
                 at_once = max(at_once, budget.chunks, key=math.prod)
@@ -197,14 +196,8 @@ def _room(sweep: Pass, budget: Budget) -> int:
 
 def _encoding(sweep: Pass, budget: Budget) -> int:
     """Return what the codecs take: measured for `zarrs`, an object raw and encoded."""
-    return (
-        2
-        * budget.itemsize
-        * max(
-            (math.prod(level.objects) for level in sweep.levels if level.written),
-            default=0,
-        )
-    )
+    objects = (level.objects for level in sweep.levels if level.written)
+    return 2 * max(map(math.prod, objects), default=0) * budget.itemsize
 
 
 def duration(sweep: Pass, budget: Budget) -> float:
@@ -236,7 +229,7 @@ def _time(sweep: Pass, budget: Budget) -> float:
         )
         work += _REDUCE * needed
         work += _ENCODE * level.size
-        if i == 0 and math.prod(sweep.extent[: sweep.axis]) > 1:
+        if i == 0 and sweep.apart:
             work += _COPY * needed
     work += _PER_UNIT * sweep.n_units
     rounds = ceil_div(sweep.n_units, budget.workers)

@@ -122,6 +122,11 @@ class Pass:
         return math.prod(self.grid)
 
     @property
+    def apart(self) -> bool:
+        """Whether planes that follow each other lie apart in the memory of a unit."""
+        return math.prod(self.extent[: self.axis]) > 1
+
+    @property
     def n_written(self) -> int:
         """Number of levels that are written."""
         return sum(level.written for level in self.levels)

@@ -60,7 +60,7 @@ def stoppable(
     resumes : bool
         Whether that command needs ``--mode a`` where work has begun.
     missing : str
-        What has not been done to the first one if readers find nothing complete there.
+        What has not been done to the first one where work has begun.
     options : dict, optional
         How URLs are opened.
     """
@@ -92,7 +92,7 @@ def _tell_stopped(
         begun = False
     else:
         begun = any(each.begun for each in found)
-        told = f"{missing} {targets[0]}"
+        told = f"{missing if begun else 'nothing was published at'} {targets[0]}"
         if found[0].complete:
             told = f"{targets[0]} {_STANDS.get(found[0].verb, 'is changed in part')}"
         told += ". What is done is kept" if begun else ". Nothing had begun"

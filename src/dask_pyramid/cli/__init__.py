@@ -33,6 +33,7 @@ from dask_pyramid.cli.parameters import (
     COUNTING,
     DEBUG,
     DEVICE,
+    FILE_MODE,
     JSON,
     LAYOUT,
     MACHINE,
@@ -330,7 +331,7 @@ Examples:
     type=output_file(),
     help="Write the report to this file, as HTML.  [default: none]",
 )
-@with_options(MASK, LAYOUT[-1], RUNNING[0], *STORE, PROGRESS, JSON, DEBUG)
+@with_options(FILE_MODE, MASK, LAYOUT[-1], RUNNING[0], *STORE, PROGRESS, JSON, DEBUG)
 def verify(
     store: str,
     *,

@@ -207,7 +207,22 @@ def _factors(
             "scale_factors must be 'auto', 'isotropic' or a list with one entry for "
             f"each level, got {scale_factors!r}; three halvings are (2, 4, 8)"
         )
-    return absolute_factors(scale_factors, image.axes)
+    found = absolute_factors(scale_factors, image.axes)
+    for factors in found:
+        _check_size(factors, image.shape)
+    return found
+
+
+def _check_size(factors: Sequence[Factor], shape: Sequence[int]) -> None:
+    """Refuse a level of one voxel that is at least twice the image along all axes."""
+    reduced = [(f, n) for f, n in zip(factors, shape, strict=True) if f > 1]
+    if all(f >= 2 * n for f, n in reduced) and any(n > 1 for _, n in reduced):
+        told = " x ".join(str(f) for f, _ in reduced)
+        least = max(n for _, n in reduced)
+        raise ValueError(
+            f"scale_factors must leave voxels smaller than twice the image, got {told} "
+            f"for {' x '.join(str(n) for _, n in reduced)} voxels; {least} leaves one"
+        )
 
 
 def _goal(scale_factors: Any) -> Any:

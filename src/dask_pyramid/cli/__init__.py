@@ -97,7 +97,8 @@ for _command in (
     epilog="""\b
 Examples:
   dask-pyramid write a.tif a.ome.zarr --unit um --scale 0.29,0.26,0.26
-  dask-pyramid write a.ome.zarr s3://bucket/b.ome.zarr --method mean"""
+  dask-pyramid write a.ome.zarr s3://bucket/b.ome.zarr --method mean
+  dask-pyramid plan a.tif   # what write would do, and what it costs"""
 )
 @with_options(SOURCE, TARGET)
 @with_options(*READING, AS_LABELS, *LAYOUT, *COUNTING, *STORE, *SOURCE_STORE)

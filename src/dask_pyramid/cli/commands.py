@@ -65,6 +65,20 @@ class Command(click.Command):
                 found[_GROUP_OF.get(name or "", "Options")].append(record)
         _write_groups(found, formatter)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; an option that is a command leads there."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            verb = error.option_name.lstrip("-")
+            if ctx.parent is None or verb not in getattr(
+                ctx.parent.command, "commands", ()
+            ):
+                raise
+            raise click.UsageError(
+                f"No such option '--{verb}'; it is a command: {PROGRAM} {verb}", ctx
+            ) from error
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write examples, and what a caller may rely on."""
         super().format_epilog(ctx, formatter)

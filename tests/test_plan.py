@@ -196,7 +196,9 @@ def test_fewer_workers_are_taken_where_all_would_not_fit():
 
 
 def test_voxels_far_larger_than_the_image_are_refused():
-    with pytest.raises(ValueError, match=r"smaller than twice the image.*256 leaves on"):
+    with pytest.raises(
+        ValueError, match=r"smaller than twice the image.*256 leaves on"
+    ):
         planned((60, 256, 256), scale_factors=[2, 1000])
     assert planned((60, 256, 6), scale_factors=[256]).levels[1].shape == (1, 1, 1)
     assert planned((1, 1, 1), scale_factors=[2]).levels[1].shape == (1, 1, 1)

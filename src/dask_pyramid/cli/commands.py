@@ -39,10 +39,10 @@ _OPTIONS = {
 _GROUP_OF = {name: group for group, names in _OPTIONS.items() for name in names.split()}
 
 _COMMANDS = {
-    "Make pyramids": "write plate resample labels compare",
+    "Make pyramids": "plan write plate resample labels compare",
     "Look and check": "info verify view thumbnail",
     "Change what is stored": "add-levels update append",
-    "In parts, by other processes": "plan units finish",
+    "In parts, by other processes": "units finish",
 }
 
 _GIVEN = "dask_pyramid.arguments"

@@ -25,7 +25,8 @@ ORDER = """
     amended provenance graph
     sources.opened sources.arrays sources.resampled sources.blocks
     sources.zarr_arrays sources.graphs sources.ome_zarr
-    sources.formats sources.files sources.tiff_metadata sources.tiff sources.planes
+    sources.formats sources.files sources.tiff_metadata sources.tiff sources.pictures
+    sources.planes
     sources.hdf5_volumes sources.imaris sources.bigdataviewer sources.hdf5 sources.n5
     sources.gzipped sources.nifti sources.mrc sources.bioio sources.xarrays sources
     sources.stored masks
@@ -114,6 +115,7 @@ ALLOWED = {
         "sources.blocks",
     },
     "dask_cuda": {"clusters"},
+    "dask_image": {"sources.pictures"},
     "dask_jobqueue": {"clusters"},
     "distributed": {
         "clusters",
@@ -145,7 +147,8 @@ ALLOWED = {
         "store_errors",
         "stores",
     },
-    "PIL": {"sources.planes"},
+    "PIL": {"sources.pictures"},
+    "pims": {"sources.pictures"},
     "psutil": {"limits", "store.locks"},
     "tensorstore": {"sources.n5"},
     "tifffile": {"sources.tiff"},

@@ -37,6 +37,19 @@ def packed(tmp_path_factory):
     return place
 
 
+@pytest.mark.parametrize(("name", "link"), [("a.ozx", "plain"), ("b1c5", "b.ozx")])
+def test_a_zipped_file_is_found_behind_a_link_of_any_name(tmp_path, packed, name, link):
+    shutil.copy(packed, tmp_path / name)
+    place = tmp_path / link
+    place.symlink_to(name)
+    image = dp.open_image(place)
+    np.testing.assert_array_equal(np.asarray(image.data), ARRAY)
+    again = pickle.loads(pickle.dumps(dp.open_pyramid(place).levels[1]))
+    assert again.compute().shape == (10, 30, 35)
+    assert dp.verify_pyramid(place).ok
+    assert dp.open_pyramid(f"{place}/labels/labels").levels[0].shape == ARRAY.shape
+
+
 def test_the_file_is_as_the_draft_recommends(packed):
     with zipfile.ZipFile(packed) as archive:
         entries = archive.infolist()

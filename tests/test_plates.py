@@ -302,8 +302,12 @@ def test_the_command_that_is_stopped_tells_what_is_not_listed(tmp_path, monkeypa
         raise KeyboardInterrupt
 
     monkeypatch.setattr(dp, "write_plate", stop)
+    monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(main, ["plate", "p.zarr", "A/1=a.tif"])
     assert done.exit_code == 130
+    assert "nothing was published at p.zarr. Nothing had begun" in done.stderr
+    zarr.create_group("p.zarr/A/1/0")
+    done = CliRunner().invoke(main, ["plate", "p.zarr", "A/1=a.tif"])
     assert "complete can be opened, but are not listed in p.zarr." in done.stderr
     assert "dask-pyramid plate p.zarr A/1=a.tif --mode a" in done.stderr
 

@@ -11,6 +11,7 @@ HEAVY = {
     "PIL",
     "click",
     "dask",
+    "dask_image",
     "distributed",
     "matplotlib",
     "napari",

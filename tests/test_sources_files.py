@@ -17,6 +17,7 @@ from PIL import Image as Picture
 
 from dask_pyramid import write_pyramid
 from dask_pyramid.sources import open_image
+from dask_pyramid.sources.pictures import open_picture
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "data"
 RNG = np.random.default_rng(5)
@@ -358,8 +359,54 @@ def test_what_a_picture_would_lose_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"one frame, got 2 in .*a\.gif.*TIFF"):
         open_image(tmp_path / "a.gif")
     (tmp_path / "b.png").write_bytes(png_of_16_bits(RGB))
-    with pytest.raises(ValueError, match=r"8 bits, got 16 \(RGB;16B\) in .*b\.png"):
+    with pytest.raises(ValueError, match=r"up to 65535 in .*b\.png.*up to 255; save"):
         open_image(tmp_path / "b.png")
+    raw = RGB.astype(">u2").tobytes()
+    (tmp_path / "c.ppm").write_bytes(b"P6 # a comment\n50 40\n65535\n" + raw)
+    (tmp_path / "d.pgm").write_bytes(b"P5 150 40 4095\n" + raw)
+    Picture.fromarray(RGB).save(tmp_path / "e.jp2")
+    blocks = (tmp_path / "e.jp2").read_bytes()
+    at = blocks.find(b"\xff\x4f\xff\x51") + 42
+    (tmp_path / "e.jp2").write_bytes(blocks[:at] + b"\x0b" + blocks[at + 1 :])
+    for name, most in (("c.ppm", 65535), ("d.pgm", 4095), ("e.jp2", 4095)):
+        with pytest.raises(ValueError, match=f"up to {most} in .*{name}"):
+            open_image(tmp_path / name)
+
+
+def test_planes_have_the_values_and_colours_of_their_files(tmp_path):
+    grey = RGB[..., 0]
+    colours = Picture.fromarray(RGB).quantize(16)
+    deep = grey.astype(np.uint16) * 257
+    alpha = np.dstack([grey, RGB[..., 1]])
+    for name, picture, expected in (
+        ("deep.png", Picture.fromarray(deep), deep),
+        ("one.png", Picture.fromarray(grey > 99), grey > 99),
+        ("alpha.png", Picture.fromarray(alpha), alpha),
+        ("palette.png", colours, np.array(colours.convert("RGB"))),
+        ("a.gif", colours, np.array(colours.convert("RGB"))),
+        ("a.jp2", Picture.fromarray(RGB), RGB),
+        ("a.pgm", Picture.fromarray(grey), grey),
+        ("a.pbm", Picture.fromarray(grey > 99), grey > 99),
+        ("a.tga", Picture.fromarray(RGB), RGB),
+        ("narrow.png", Picture.fromarray(RGB[:, :3]), RGB[:, :3]),
+    ):
+        picture.save(tmp_path / name)
+        found = open_picture(str(tmp_path / name))
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype), name
+        np.testing.assert_array_equal(found[()], expected, err_msg=name)
+
+
+def test_names_of_planes_are_no_patterns(tmp_path):
+    folder = write_planes(tmp_path / "[run 1]*", STACK[:, 0], ".png")
+    write_planes(tmp_path / "[run 1]*other", STACK[:, 1], ".png")
+    (folder / "z2.png").rename(folder / "z[2]?.png")
+    np.testing.assert_array_equal(pixels(open_image(folder)), STACK[:, 0])
+    np.testing.assert_array_equal(pixels(open_image(folder / "z[2]?.png")), STACK[2, 0])
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for i in range(2):
+        (folder / f"z{i}.png").rename(bare / f"plane{i}")
+    np.testing.assert_array_equal(pixels(open_image(bare)), STACK[:2, 0])
 
 
 def png_of_16_bits(colours):
@@ -381,12 +428,16 @@ def png_of_16_bits(colours):
     )
 
 
-def test_a_plane_that_is_gone_or_damaged_is_named(tmp_path):
-    folder = write_planes(tmp_path / "p", STACK[:, 0])
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_a_plane_that_is_gone_or_damaged_is_named(tmp_path, suffix):
+    folder = write_planes(tmp_path / "p", STACK[:, 0], suffix)
     reader = open_image(folder).reader
-    (folder / "z1.tif").write_bytes(b"nothing")
-    with pytest.raises(OSError, match=r"cannot read \[0:9, 0:9\] of .*z1\.tif"):
-        reader.read((slice(0, 2), slice(0, 9), slice(0, 9)))
-    (folder / "z1.tif").unlink()
-    with pytest.raises(OSError, match=r"cannot read \[0:9, 0:9\] of .*z1\.tif"):
-        reader.read((slice(0, 2), slice(0, 9), slice(0, 9)))
+    plane = folder / f"z1{suffix}"
+    half = plane.read_bytes()[: plane.stat().st_size // 2]
+    for damage in (lambda: plane.write_bytes(half), lambda: plane.write_bytes(b"no")):
+        damage()
+        with pytest.raises(OSError, match=rf"\[0:40, 0:9\] of .*z1{suffix}: "):
+            reader.read((slice(0, 2), slice(0, 40), slice(0, 9)))
+    plane.unlink()
+    with pytest.raises(OSError, match=rf"\[0:40, 0:9\] of .*z1{suffix}: "):
+        reader.read((slice(0, 2), slice(0, 40), slice(0, 9)))

@@ -61,7 +61,7 @@ def stoppable(
     resumes : bool
         Whether that command needs ``--mode a`` where work has begun.
     missing : str
-        What has not been done to the first one if readers find nothing complete there.
+        What has not been done to the first one where work has begun.
     options : dict, optional
         How URLs are opened.
     """
@@ -106,10 +106,12 @@ def _what_is_there(target: str, found: Remains, *, missing: str, begun: bool) ->
             f"{target} is complete. Either nothing had begun or all was done, which "
             f"{PROGRAM} info shows"
         )
+    if not begun:
+        return f"nothing was published at {target}. Nothing had begun"
     told = f"{missing} {target}"
     if found.complete:
         told = f"{target} {_STANDS.get(found.verb, 'is changed in part')}"
-    return told + (". What is done is kept" if begun else ". Nothing had begun")
+    return f"{told}. What is done is kept"
 
 
 def as_text(value: Any) -> str:

@@ -18,10 +18,11 @@ from dask_pyramid.axes import (
     storage_permutation,
 )
 from dask_pyramid.image import Image, Reader
-from dask_pyramid.locations import is_url, is_zipped, local_path, public_url
+from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.sources.arrays import ArrayReader, TransposedReader
 from dask_pyramid.sources.opened import Opened
 from dask_pyramid.store_options import StoreOptions, parse_options
+from dask_pyramid.stores import is_zip_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -292,7 +293,7 @@ def _open_location(
             return open_zarr(source, axes)
         return (open_file if find_format(source) else open_folder)(source, axes)
     file, part = split_part(source)
-    if is_zipped(file) and os.path.isfile(file):
+    if is_zip_store(file) and os.path.isfile(file):
         return open_zarr(file, axes, part=part)
     if not os.path.exists(file):
         raise FileNotFoundError(

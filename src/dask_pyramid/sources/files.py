@@ -79,7 +79,6 @@ class MappedArray:
         return np.array(mapped[region], subok=False)
 
 
-# What is given up is closed when whoever reads it lets go of it.
 _open_arrays: ProcessCache[Any] = ProcessCache(64)
 
 

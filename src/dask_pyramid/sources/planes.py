@@ -26,6 +26,7 @@ from dask_pyramid.sources.opened import (
     reason,
     region_text,
 )
+from dask_pyramid.sources.pictures import open_picture
 from dask_pyramid.sources.tiff import open_series
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ __all__ = [
     "natural_key",
     "open_folder",
     "open_pattern",
-    "open_picture",
     "open_plane",
 ]
 
@@ -246,7 +246,7 @@ class PlanesReader:
                     out[...] = array[region]
         except DECODE_ERRORS as error:
             raise OSError(
-                f"cannot read {region_text(region)} of {file}: {error}"
+                f"cannot read {region_text(region)} of {file}: {reason(error)}"
             ) from error
         if not fits:
             raise ValueError(
@@ -254,53 +254,6 @@ class PlanesReader:
                 f"{array.dtype} in {file!r}, not {self._plane} {self._dtype} as in "
                 f"{self._files[0]!r}"
             )
-
-
-class _Picture:
-    """The decoded pixels of a file: y, x, and samples of colour."""
-
-    def __init__(self, pixels: np.ndarray[Any, Any]) -> None:
-        self._pixels = pixels
-        self.shape = self.chunks = pixels.shape
-        self.dtype = pixels.dtype
-
-    def __getitem__(self, region: Region) -> np.ndarray[Any, Any]:
-        """Return the voxels of `region`."""
-        return self._pixels[region]
-
-
-def open_picture(path: str, part: str = "") -> _Picture:
-    """Decode a file that is not TIFF: all of it.
-
-    Raises
-    ------
-    ValueError
-        If it holds several frames, or colours of 16 bits, of which 8 would be lost.
-    OSError
-        If it is damaged, or no image.
-    """
-    from PIL import Image as Picture
-
-    with Picture.open(path) as picture:
-        frames = getattr(picture, "n_frames", 1)
-        if frames > 1 and picture.format != "MPO":  # which is a JPEG with its previews
-            raise SourceError(
-                f"planes must be of one frame, got {frames} in {path!r}; save each as "
-                "a file, or all as a TIFF"
-            )
-        # The raw mode is the last of what the decoder of PNG is told.
-        if picture.format == "PNG" and picture.mode in ("RGB", "RGBA"):
-            raw = str(picture.tile[0][-1]) if picture.tile else ""
-            if "16" in raw:
-                raise SourceError(
-                    f"colours must have 8 bits, got 16 ({raw}) in {path!r}; save them "
-                    "as a TIFF"
-                )
-        try:
-            plain = picture.convert("RGB") if picture.mode == "P" else picture
-            return _Picture(np.array(plain))
-        except SyntaxError as error:  # Pillow's word for a PNG with a broken chunk
-            raise OSError(str(error)) from error
 
 
 def open_plane(path: str, axes: tuple[str, ...] | None) -> Opened:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.axes import storage_permutation
 from dask_pyramid.image import Image, Reader
-from dask_pyramid.locations import is_url, is_zipped, local_path, public_url
+from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.metadata import check_path, parse_multiscales
 from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources import is_tree, open_image
@@ -18,7 +18,7 @@ from dask_pyramid.sources.formats import split_part
 from dask_pyramid.sources.opened import unreadable
 from dask_pyramid.sources.zarr_arrays import ZarrReader
 from dask_pyramid.store_options import StoreOptions, parse_options
-from dask_pyramid.stores import check_bucket, open_store
+from dask_pyramid.stores import check_bucket, is_zip_store, open_store
 
 if TYPE_CHECKING:
     import zarr
@@ -56,7 +56,7 @@ def open_stored(
         group = location
     elif by_path:
         file, part = split_part(place)
-        if not is_zipped(file):  # no other file has groups
+        if not is_zip_store(file):  # no other file has groups
             file, part = place, ""
         store = open_store(file, options=options, hurried=True)
         group = _open_group(store, part, place)
@@ -156,7 +156,10 @@ def stored_labels(group: zarr.Group) -> dict[str, zarr.Group]:
     """
     import zarr
 
-    held = group.get("labels")
+    try:
+        held = group.get("labels")
+    except Exception as error:  # whatever zarr raises over damaged metadata
+        raise unreadable(error, f"{group.store_path}/labels") from error
     if not isinstance(held, zarr.Group):
         return {}
     attributes = held.attrs.asdict()

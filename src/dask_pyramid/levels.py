@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import layout
@@ -208,20 +209,24 @@ def _factors(
             f"each level, got {scale_factors!r}; three halvings are (2, 4, 8)"
         )
     found = absolute_factors(scale_factors, image.axes)
-    for factors in found:
-        _check_size(factors, image.shape)
+    for before, factors in pairwise(((1,) * image.ndim, *found)):
+        _check_size(steps_between(factors, before), reduced_shape(image.shape, before))
     return found
 
 
-def _check_size(factors: Sequence[Factor], shape: Sequence[int]) -> None:
-    """Refuse a level of one voxel that is at least twice the image along all axes."""
-    reduced = [(f, n) for f, n in zip(factors, shape, strict=True) if f > 1]
-    if all(f >= 2 * n for f, n in reduced) and any(n > 1 for _, n in reduced):
+def _check_size(steps: Sequence[Factor], shape: Sequence[int]) -> None:
+    """Refuse a voxel at least twice as long as the level that it is made of.
+
+    Along all axes that are reduced: thin stacks, and images that will grow, are fine.
+    """
+    reduced = [(f, n) for f, n in zip(steps, shape, strict=True) if f > 1]
+    most = max(n for _, n in reduced)
+    if most > 1 and all(f >= 2 * n for f, n in reduced):
         told = " x ".join(str(f) for f, _ in reduced)
-        least = max(n for _, n in reduced)
         raise ValueError(
-            f"scale_factors must leave voxels smaller than twice the image, got {told} "
-            f"for {' x '.join(str(n) for _, n in reduced)} voxels; {least} leaves one"
+            "scale_factors must step by less than twice the level before, got a step "
+            f"of {told} for {' x '.join(str(n) for _, n in reduced)} voxels; {most} "
+            "leaves one voxel"
         )
 
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["Level", "chain_of", "make_levels", "parent_of", "steps_between"]
 
 
+# Steps up to this are taken for images of any size: one of many, or one that will grow.
+_USUAL = 8
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
     """One level of a pyramid."""
@@ -217,16 +221,15 @@ def _factors(
 def _check_size(steps: Sequence[Factor], shape: Sequence[int]) -> None:
     """Refuse a voxel at least twice as long as the level that it is made of.
 
-    Along all axes that are reduced: thin stacks, and images that will grow, are fine.
+    Along all axes that are reduced, for thin stacks are fine.
     """
     reduced = [(f, n) for f, n in zip(steps, shape, strict=True) if f > 1]
-    most = max(n for _, n in reduced)
-    if most > 1 and all(f >= 2 * n for f, n in reduced):
+    if max(steps) > _USUAL and all(f >= 2 * n for f, n in reduced):
         told = " x ".join(str(f) for f, _ in reduced)
         raise ValueError(
             "scale_factors must step by less than twice the level before, got a step "
-            f"of {told} for {' x '.join(str(n) for _, n in reduced)} voxels; {most} "
-            "leaves one voxel"
+            f"of {told} for {' x '.join(str(n) for _, n in reduced)} voxels; "
+            f"{max(n for _, n in reduced)} leaves one voxel"
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Dataset", "Multiscales", "check_path", "ome_of", "overlap"]
+__all__ = ["Dataset", "Multiscales", "check_path", "listed_paths", "ome_of", "overlap"]
 
 # Backslashes and drives would leave the group on Windows; no store takes the others.
 _FORBIDDEN = frozenset("\\:") | frozenset(map(chr, range(32)))
@@ -170,6 +170,28 @@ def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     found = attributes.get("ome")
     return found if isinstance(found, Mapping) else attributes
+
+
+def listed_paths(holder: Any, name: str) -> list[tuple[str | None, Any]]:
+    """Return what the list of a plate or a well holds: the path of each, and the entry.
+
+    The path is None where there is none, or one that `check_path` refuses.
+
+    Examples
+    --------
+    >>> listed_paths({"images": [{"path": "0"}, {"path": "../1"}]}, "images")
+    [('0', {'path': '0'}), (None, {'path': '../1'})]
+    """
+    entries = holder.get(name) if isinstance(holder, Mapping) else None
+    found: list[tuple[str | None, Any]] = []
+    for entry in entries if isinstance(entries, list) else []:
+        path = entry.get("path") if isinstance(entry, Mapping) else None
+        try:
+            check_path(path)  # type: ignore[arg-type]  # it refuses what is no text
+        except ValueError:
+            path = None
+        found.append((path, entry))
+    return found
 
 
 def overlap(a: str, b: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.locations import is_url, local_path, public_url
-from dask_pyramid.multiscales import check_path, ome_of
+from dask_pyramid.multiscales import listed_paths, ome_of
 from dask_pyramid.store_options import StoreOptions, parse_options
 from dask_pyramid.stores import open_store
 from dask_pyramid.tables import Table, table_text
@@ -40,10 +40,10 @@ def plate_of(group: zarr.Group) -> dict[str, Any] | None:
     if not isinstance(plate, Mapping):
         return None
     wells = []
-    for path in _paths(plate, "wells"):
+    for path in _safe_paths(plate, "wells"):
         node: Any = group.get(path)
         well = {} if node is None else ome_of(node.attrs.asdict()).get("well", {})
-        images = [f"{path}/{name}" for name in _paths(well, "images")]
+        images = [f"{path}/{name}" for name in _safe_paths(well, "images")]
         wells.append({"path": path, "images": images})
     return {
         "name": plate.get("name"),
@@ -129,13 +129,5 @@ def plate_text(plate: Mapping[str, Any]) -> str:
     return f"{table_text(facts)}\n\n{table_text(listed)}"
 
 
-def _paths(held: Any, name: str) -> list[str]:
-    entries = held.get(name) if isinstance(held, Mapping) else None
-    paths = [
-        entry["path"]
-        for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, Mapping) and isinstance(entry.get("path"), str)
-    ]
-    for path in paths:
-        check_path(path)
-    return paths
+def _safe_paths(holder: Any, name: str) -> list[str]:
+    return [path for path, _ in listed_paths(holder, name) if path is not None]

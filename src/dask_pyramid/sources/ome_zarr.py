@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from dask_pyramid.axes import STORAGE_ORDER
 from dask_pyramid.locations import is_url, local_path, public_url
-from dask_pyramid.metadata import Multiscales, check_path, parse_multiscales
+from dask_pyramid.metadata import parse_multiscales
+from dask_pyramid.multiscales import Multiscales, check_path, listed_paths, ome_of
 from dask_pyramid.sources.opened import Opened, unreadable
 from dask_pyramid.sources.zarr_arrays import ZarrReader
 from dask_pyramid.stores import check_bucket, open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import zarr
 
     from dask_pyramid.store_options import StoreOptions
@@ -173,22 +175,17 @@ def _reader(node: zarr.Array[Any] | zarr.Group, path: str) -> ZarrReader:
 
 
 def _has_image(attributes: Mapping[str, Any]) -> bool:
-    group = attributes.get("ome", attributes)
-    return isinstance(group, Mapping) and "multiscales" in group
+    return "multiscales" in ome_of(attributes)
 
 
 def _only_image(group: zarr.Group, location: str | None) -> zarr.Group:
     """Return the one image within a group, as bioformats2raw and others write it."""
-    attributes: Mapping[str, Any] = group.attrs.asdict()
-    found = attributes.get("ome", attributes)
-    ome: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    ome = ome_of(group.attrs.asdict())
     place = _place(group, location)
     if "plate" in ome or "well" in ome:
         kind = "plate" if "plate" in ome else "well"
-        held = ome[kind] if isinstance(ome[kind], Mapping) else {}
-        entries = held.get("wells" if kind == "plate" else "images")
-        entries = entries[:8] if isinstance(entries, list) else []
-        paths = [entry.get("path") for entry in entries if isinstance(entry, Mapping)]
+        listed = listed_paths(ome[kind], "wells" if kind == "plate" else "images")
+        paths = [path for path, _ in listed[:8] if path is not None]
         raise ValueError(
             f"source must be one image, got a {kind}, {place!r}; open a field of view "
             f"in one of {paths!r}"

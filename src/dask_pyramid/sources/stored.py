@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.axes import storage_permutation
 from dask_pyramid.image import Image, Reader
 from dask_pyramid.locations import is_url, local_path, public_url
-from dask_pyramid.metadata import check_path, parse_multiscales
+from dask_pyramid.metadata import parse_multiscales
+from dask_pyramid.multiscales import check_path, ome_of
 from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources import is_tree, open_image
 from dask_pyramid.sources.arrays import TransposedReader
@@ -21,6 +21,8 @@ from dask_pyramid.store_options import StoreOptions, parse_options
 from dask_pyramid.stores import check_bucket, is_zip_store, open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import zarr
 
 __all__ = ["StoredPyramid", "open_stored", "stored_labels"]
@@ -162,9 +164,7 @@ def stored_labels(group: zarr.Group) -> dict[str, zarr.Group]:
         raise unreadable(error, f"{group.store_path}/labels") from error
     if not isinstance(held, zarr.Group):
         return {}
-    attributes = held.attrs.asdict()
-    holder = attributes.get("ome", attributes)
-    listed = holder.get("labels") if isinstance(holder, Mapping) else None
+    listed = ome_of(held.attrs.asdict()).get("labels")
     found = {}
     for name in listed if isinstance(listed, list) else []:
         check_path(name)

@@ -80,6 +80,35 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
     assert told in " ".join(done.stderr.replace("│", " ").split())
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["thumbnail", "none", "OUT"],
+        ["verify", "none", "--html", "OUT"],
+        ["compare", "none", "--factors", "2", "--plot", "OUT"],
+    ],
+)
+def test_a_file_that_exists_is_kept_unless_it_shall_be_replaced(arguments, tmp_path):
+    out = tmp_path / "a.png"
+    out.write_bytes(b"mine")
+    words = [word.replace("OUT", str(out)) for word in arguments]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert "exists; --mode w replaces it" in " ".join(done.stderr.split())
+    assert out.read_bytes() == b"mine"
+    done = CliRunner().invoke(main, [*words, "--mode", "w"])
+    assert done.exit_code == 1  # there is no such store or image
+
+
+def test_a_picture_is_replaced_when_asked_for(store, tmp_path):
+    out = tmp_path / "a.png"
+    out.write_bytes(b"mine")
+    options = ["--levels", "1", "--mode", "w"]
+    done = CliRunner().invoke(main, ["thumbnail", str(store), str(out), *options])
+    assert done.exit_code == 0, done.output
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_path_of_the_picture_is_printed(store, tmp_path):
     out = str(tmp_path / "a.png")
     done = CliRunner().invoke(main, ["thumbnail", str(store), out, "--levels", "1"])

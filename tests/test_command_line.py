@@ -96,6 +96,13 @@ def test_a_scale_with_a_unit_tells_where_the_unit_goes():
     )
 
 
+def test_an_option_that_is_a_command_leads_there():
+    result = run("write", "in", "out", "--plan")
+    assert result.exit_code == 2
+    assert "it is a command: dask-pyramid plan" in result.stderr
+    assert "Did you mean" not in result.stderr
+
+
 @pytest.mark.parametrize("name", ["info", "verify"])
 def test_ctrl_c_of_a_command_that_only_reads_has_the_same_status(name, monkeypatch):
     def interrupt(*_, **__):

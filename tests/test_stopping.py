@@ -73,11 +73,12 @@ def test_ctrl_c_before_anything_had_begun_tells_the_command_as_it_was(
 ):
     monkeypatch.setattr(dp, "write_pyramid", interrupt)
     for place, told in (
-        (tmp_path / "new", f"nothing was published at {tmp_path / 'new'}"),
-        (stored, f"{stored} is as it was"),
+        (tmp_path / "new", f"nothing was published at {tmp_path / 'new'}. Nothing had"),
+        (stored, f"{stored} is complete. Either nothing had begun or all was done"),
     ):
         result = run("write", "in", place, "--mode", mode)
-        assert f"Interrupted: {told}. Nothing had begun; to start" in result.stderr
+        assert f"Interrupted: {told}" in result.stderr
+        assert "; to start again:" in result.stderr
         last = shlex.split(result.stderr.splitlines()[-1])
         assert last == ["dask-pyramid", "write", "in", str(place), "--mode", mode]
 
@@ -115,6 +116,22 @@ def test_a_growth_that_is_stopped_tells_what_readers_see_of_the_pyramid(
     assert result.exit_code == 130
     assert f"{stored} {told}" in result.stderr
     assert shlex.split(result.stderr.splitlines()[-1])[1:] == list(arguments)
+
+
+def test_ctrl_c_after_the_end_does_not_say_that_nothing_was_appended(
+    stored, monkeypatch
+):
+    dp.write_pyramid(np.ones((64, 64), "uint8"), f"{stored}2", scale_factors=[])
+    real = dp.append
+
+    def late(*places, **options):
+        real(*places, **options)
+        interrupt()
+
+    monkeypatch.setattr(dp, "append", late)
+    result = run("append", stored, f"{stored}2", "--axis", "y")
+    assert result.exit_code == 130
+    assert "or all was done, which dask-pyramid info shows" in result.stderr
 
 
 def test_a_signal_whose_exception_was_swallowed_is_raised_by_the_next_look():

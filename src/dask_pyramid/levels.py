@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import layout
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from dask_pyramid.methods import Method
 
 __all__ = ["Level", "chain_of", "make_levels", "parent_of", "steps_between"]
+
+
+# Steps up to this are taken for images of any size: one of many, or one that will grow.
+_USUAL = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +218,25 @@ def _factors(
             "scale_factors must be 'auto', 'isotropic' or a list with one entry for "
             f"each level, got {scale_factors!r}; three halvings are (2, 4, 8)"
         )
-    return absolute_factors(scale_factors, image.axes)
+    found = absolute_factors(scale_factors, image.axes)
+    for before, factors in pairwise(((1,) * image.ndim, *found)):
+        _check_size(steps_between(factors, before), reduced_shape(image.shape, before))
+    return found
+
+
+def _check_size(steps: Sequence[Factor], shape: Sequence[int]) -> None:
+    """Refuse a voxel at least twice as long as the level that it is made of.
+
+    Along all axes that are reduced, for thin stacks are fine.
+    """
+    reduced = [(f, n) for f, n in zip(steps, shape, strict=True) if f > 1]
+    if max(steps) > _USUAL and all(f >= 2 * n for f, n in reduced):
+        told = " x ".join(str(f) for f, _ in reduced)
+        raise ValueError(
+            "scale_factors must step by less than twice the level before, got a step "
+            f"of {told} for {' x '.join(str(n) for _, n in reduced)} voxels; "
+            f"{max(n for _, n in reduced)} leaves one voxel"
+        )
 
 
 def _goal(scale_factors: Any) -> Any:

@@ -19,7 +19,7 @@ from dask_pyramid.holdings import buffer_memory
 from dask_pyramid.kernels import pays_to_compile
 from dask_pyramid.kernels.scratch import holds_intermediates
 from dask_pyramid.levels import Level
-from dask_pyramid.limits import RUNTIME_BYTES
+from dask_pyramid.limits import RUNTIME_BYTES, at_least, at_most
 from dask_pyramid.passes import Pass, Units
 from dask_pyramid.plan_json import plan_fields, plan_record
 from dask_pyramid.tiles import UNCUT, Tile
@@ -162,11 +162,11 @@ class PyramidPlan:
             on_gpu=self.source_on_gpu,
         )
         plan = replace(self, gpu_memory=memory)
-        least = plan.device_memory
-        if least > memory:
+        if plan.device_memory > memory:
+            least = at_least(plan.device_memory)
             raise ValueError(
-                f"gpu_memory_limit must give each process at least {least} bytes for "
-                f"these units, got {memory}; or give a smaller memory_limit, or "
+                f"gpu_memory_limit must give each process at least {least} for these "
+                f"units, got {at_most(memory)}; or give a smaller memory_limit, or "
                 "device='cpu'"
             )
         return plan
@@ -200,10 +200,10 @@ class PyramidPlan:
                     per_process=share.per_process,
                     memory_limit=crew.memory_limit,
                 ).offered(crew.offer)
-        least = share.processes * (RUNTIME_BYTES + self.task_memory)
+        least = at_least(crew.limit_for(self.task_memory))
         raise ValueError(
-            f"memory_limit must be at least {least} bytes for the units of the stored "
-            f"plan, got {crew.memory_limit}; give more memory, or start again with "
+            f"memory_limit must be at least {least} for the units of the stored plan, "
+            f"got {at_most(crew.memory_limit)}; give more memory, or start again with "
             "mode='w'"
         )
 

@@ -17,7 +17,7 @@ from dask_pyramid.device import on_gpu
 from dask_pyramid.image import Image, reads_directly, working_bytes
 from dask_pyramid.kernels.scratch import holds_intermediates
 from dask_pyramid.levels import Level, make_levels
-from dask_pyramid.limits import RUNTIME_BYTES
+from dask_pyramid.limits import at_least, at_most
 from dask_pyramid.masks import open_mask
 from dask_pyramid.metadata import VERSIONS
 from dask_pyramid.methods import Method, Reduction, Sigma, find_method
@@ -349,11 +349,10 @@ def _fitting(
         passes, memory = choose_passes(levels, reductions, terms)
         if passes is not None:
             return passes, share
-    least = share.processes * (RUNTIME_BYTES + memory)
     raise ValueError(
-        f"memory_limit must be at least {least} bytes for this layout"
-        f"{f' on {share.processes} workers' if share.processes > 1 else ''}, got "
-        f"{crew.memory_limit}; or ask for smaller shards or chunks"
+        f"memory_limit must be at least {at_least(crew.limit_for(memory))} for this "
+        f"layout{f' on {share.processes} workers' if share.processes > 1 else ''}, got "
+        f"{at_most(crew.memory_limit)}; or ask for smaller shards or chunks"
     )
 
 

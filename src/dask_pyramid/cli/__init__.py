@@ -33,6 +33,7 @@ from dask_pyramid.cli.parameters import (
     COUNTING,
     DEBUG,
     DEVICE,
+    FILE_MODE,
     JSON,
     LAYOUT,
     MACHINE,
@@ -74,7 +75,11 @@ _FAULTS = 3
 )
 @click.version_option(dp.__version__, prog_name=PROGRAM)
 def main() -> None:
-    """Turn images of any size into OME-Zarr multiscale pyramids."""
+    """Turn images of any size into OME-Zarr multiscale pyramids.
+
+    To begin: dask-pyramid write a.tif a.ome.zarr, then info, view or verify a.ome.zarr.
+    COMMAND --help tells the options of a command.
+    """
 
 
 for _command in (
@@ -96,7 +101,8 @@ for _command in (
     epilog="""\b
 Examples:
   dask-pyramid write a.tif a.ome.zarr --unit um --scale 0.29,0.26,0.26
-  dask-pyramid write a.ome.zarr s3://bucket/b.ome.zarr --method mean"""
+  dask-pyramid write a.ome.zarr s3://bucket/b.ome.zarr --method mean
+  dask-pyramid plan a.tif   # what write would do, and what it costs"""
 )
 @with_options(SOURCE, TARGET)
 @with_options(*READING, AS_LABELS, *LAYOUT, *COUNTING, *STORE, *SOURCE_STORE)
@@ -135,9 +141,10 @@ def write(
 
     IN is a file (TIFF, HDF5, Imaris, N5, NIfTI, MRC, CZI and others; a.h5/raw is an
     image in a file), a folder or glob pattern of planes, a Zarr array or an OME-Zarr
-    image; OUT a folder. Both may be URLs (s3://, gs://, az://, https://); keys come
-    from the environment. --endpoint and --anonymous are for OUT, and for IN if it is a
-    URL of the same scheme or if OUT is none.
+    image; OUT a folder, or a zipped file if it ends with .ozx. Both may be URLs
+    (s3://, gs://, az://; IN https://, too); credentials come from the environment.
+    --endpoint and --anonymous are for OUT, and for IN if it is a URL of the same scheme
+    or if OUT is none.
     """
     running = {name: given.pop(name) for name in RUNNING_NAMES}
     given["storage_options"] = storage_options(endpoint, anonymous)
@@ -330,7 +337,7 @@ Examples:
     type=output_file(),
     help="Write the report to this file, as HTML.  [default: none]",
 )
-@with_options(MASK, LAYOUT[-1], RUNNING[0], *STORE, PROGRESS, JSON, DEBUG)
+@with_options(FILE_MODE, MASK, LAYOUT[-1], RUNNING[0], *STORE, PROGRESS, JSON, DEBUG)
 def verify(
     store: str,
     *,

@@ -11,6 +11,7 @@ from dask_pyramid import options
 from dask_pyramid.cli.commands import Command
 from dask_pyramid.cli.parameters import (
     DEBUG,
+    FILE_MODE,
     JSON,
     METHODS,
     READING,
@@ -97,7 +98,7 @@ Example:
     type=output_file(".png", ".svg", ".pdf"),
     help="Write bar charts to this file (png, svg or pdf).  [default: none]",
 )
-@with_options(*READING, *STORE, JSON, DEBUG)
+@with_options(FILE_MODE, *READING, *STORE, JSON, DEBUG)
 def compare(
     source: str,
     *,

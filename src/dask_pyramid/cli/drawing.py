@@ -10,6 +10,7 @@ import dask_pyramid as dp
 from dask_pyramid.cli.commands import Command
 from dask_pyramid.cli.parameters import (
     DEBUG,
+    FILE_MODE,
     PLACE,
     STORE,
     output_file,
@@ -93,7 +94,7 @@ Example:
     metavar="INCHES",
     help="Width of the picture, at 100 pixels an inch.",
 )
-@with_options(*STORE, DEBUG)
+@with_options(FILE_MODE, *STORE, DEBUG)
 def thumbnail(
     store: str,
     picture: str,

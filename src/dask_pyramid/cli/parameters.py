@@ -24,6 +24,7 @@ __all__ = [
     "COUNTING",
     "DEBUG",
     "DEVICE",
+    "FILE_MODE",
     "JSON",
     "LAYOUT",
     "LEVELS",
@@ -82,6 +83,8 @@ def parsed_by(parse: Callable[[Any], Any]) -> Callable[..., Any]:
 def output_file(*suffixes: str) -> Any:
     """Return the type of a file that is written after the work: checked before it.
 
+    A command with such a file has the option `FILE_MODE`, too.
+
     Parameters
     ----------
     *suffixes : str
@@ -102,7 +105,16 @@ class _Output(click.Path):
             self.fail(f"{value!r} must end with one of {known}", param, ctx)
         if not os.access(path.parent, os.W_OK):
             self.fail(f"{value!r} must lie in a folder that can be written", param, ctx)
+        if path.exists() and not ctx.meta[_REPLACES]:
+            self.fail(f"{value!r} exists; --mode w replaces it", param, ctx)
         return found
+
+
+_REPLACES = "dask_pyramid.replaces"
+
+
+def _file_mode(ctx: click.Context, _param: click.Parameter, value: str) -> None:
+    ctx.meta[_REPLACES] = value == "w"
 
 
 READING = (
@@ -331,6 +343,16 @@ MODE = click.option(
     show_default=True,
     help="w- refuses a target that exists, a goes on with an interrupted run of the "
     "same job, w replaces a pyramid.",
+)
+FILE_MODE = click.option(
+    "--mode",
+    type=click.Choice(["w-", "w"]),
+    default="w-",
+    show_default=True,
+    is_eager=True,  # known when the file is checked
+    expose_value=False,
+    callback=_file_mode,
+    help="w- refuses a file that exists, w replaces it.",
 )
 BREAK_LOCK = click.option(
     "--break-lock",

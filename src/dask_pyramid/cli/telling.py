@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dask_pyramid.cli.commands import INTERRUPTED, command_again
+from dask_pyramid.cli.commands import INTERRUPTED, PROGRAM, command_again
 from dask_pyramid.cli.translating import in_options
 from dask_pyramid.cli.verbosity import verbosity
 from dask_pyramid.configuration import is_configured
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dask_pyramid.pyramid import Pyramid
+    from dask_pyramid.store.remains import Remains
 
 __all__ = ["as_text", "reported", "stoppable", "tell_pyramid"]
 
@@ -92,13 +93,25 @@ def _tell_stopped(
         begun = False
     else:
         begun = any(each.begun for each in found)
-        told = f"{missing if begun else 'nothing was published at'} {targets[0]}"
-        if found[0].complete:
-            told = f"{targets[0]} {_STANDS.get(found[0].verb, 'is changed in part')}"
-        told += ". What is done is kept" if begun else ". Nothing had begun"
+        told = _what_is_there(targets[0], found[0], missing=missing, begun=begun)
     again = command_again(resumes=resumes and begun)
     way = "go on" if begun else "start again"
     click.echo(f"Interrupted: {told}; to {way}:\n  {again}", err=True)
+
+
+def _what_is_there(target: str, found: Remains, *, missing: str, begun: bool) -> str:
+    if found.complete and not begun:
+        # The signal may have come after the end: to append again would append twice.
+        return (
+            f"{target} is complete. Either nothing had begun or all was done, which "
+            f"{PROGRAM} info shows"
+        )
+    if not begun:
+        return f"nothing was published at {target}. Nothing had begun"
+    told = f"{missing} {target}"
+    if found.complete:
+        told = f"{target} {_STANDS.get(found.verb, 'is changed in part')}"
+    return f"{told}. What is done is kept"
 
 
 def as_text(value: Any) -> str:

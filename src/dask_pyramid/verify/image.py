@@ -162,7 +162,8 @@ def _axes(
 ) -> tuple[Axis, ...] | None:
     if version in ("0.1", "0.2"):
         kinds = ("time", "channel", "space", "space", "space")
-        return tuple(Axis(name=n, kind=k) for n, k in zip("tczyx", kinds, strict=True))
+        pairs = zip("tczyx", kinds, strict=True)
+        return tuple(Axis(name=n, kind=k, unit=None) for n, k in pairs)
     if version != "0.6":
         return check_axes(entry.get("axes"), log, level=level)
     system = _system(entry, log, level=level)

@@ -12,7 +12,7 @@ ROOT = Path(dask_pyramid.__file__).parent
 
 # A module imports only modules that stand before it.
 ORDER = """
-    configuration stopping axes multiscales omero limits drawing tables device
+    configuration stopping axes lengths multiscales omero limits drawing tables device
     locations clouds store_options credentials store_errors clients object_store
     nested_store zip_store stores
     geometry factors options filters nodata sampling methods
@@ -30,10 +30,10 @@ ORDER = """
     sources.hdf5_volumes sources.imaris sources.bigdataviewer sources.hdf5 sources.n5
     sources.gzipped sources.nifti sources.mrc sources.bioio sources.xarrays sources
     sources.stored masks
-    existing sources.identity compression plan forecasting planning labelled
+    existing sources.identity compression plan_json plan forecasting planning labelled
     continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
-    store.apart store.targets store.ledger
+    store.apart store.targets store.inplace store.ledger
     store.publication store.labels store.packing store.plates store.remains store
     coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
@@ -47,8 +47,8 @@ ORDER = """
     verify.objects
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
-    room sameness session accounts intents growing datatrees pyramid regions orders
-    labelling packages series plates write shares extend appending clusters
+    room sameness execution session accounts intents growing datatrees pyramid regions
+    orders labelling packages series plates write shares extend appending clusters
     cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.translating
     cli.telling
     cli.running cli.comparing cli.growing cli.labelling cli.resampling
@@ -170,6 +170,7 @@ ALLOWED = {
         "sources.tiff",
         "sources.zarr_arrays",
         "store.contents",
+        "store.inplace",
         "store.labels",
         "store.objects",
         "store.plates",
@@ -192,6 +193,7 @@ WITHOUT_NUMPY = {
     "holdings",
     "layers",
     "layout",
+    "lengths",
     "levels",
     "limits",
     "clients",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from dask_pyramid.axes import METRES, SPATIAL, per_axis
+from dask_pyramid.axes import SPATIAL, per_axis
 from dask_pyramid.canvas import FAINT, TEXT, new_figure
+from dask_pyramid.lengths import METRES
 from dask_pyramid.pictures import VIEWS, XY, Face, cheap_levels, paint, read_faces
 from dask_pyramid.tables import numbers_text
 

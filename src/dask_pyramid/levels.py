@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import layout
-from dask_pyramid.axes import comparable, decimals, one_unit
 from dask_pyramid.factors import (
     absolute_factors,
     auto_factors,
@@ -19,6 +18,7 @@ from dask_pyramid.factors import (
     isotropic_factors,
 )
 from dask_pyramid.geometry import Factor, Placement, ceil_div, reduced_shape, spacing
+from dask_pyramid.lengths import comparable, decimals, one_unit
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Image
@@ -121,8 +121,7 @@ def make_levels(
     ValueError
         If an argument breaks a rule.
     """
-    asked = _factors(image, scale_factors, chunks)
-    factors = ((1,) * image.ndim, *asked)
+    factors = ((1,) * image.ndim, *_factors(image, scale_factors, chunks))
     shapes = [reduced_shape(image.shape, f) for f in factors]
     chunk_list = layout.level_chunks(
         chunks, shapes=shapes, axes=image.axes, itemsize=image.dtype.itemsize
@@ -141,15 +140,11 @@ def make_levels(
     for k, factor in enumerate(factors):
         parent = parent_of(factors, k, chain=method.chain)
         steps = factor if parent is None else steps_between(factor, factors[parent])
-        places.append(
-            _places(None if parent is None else places[parent], steps, method)
-        )
-        world = [
-            place.world(s, t)
-            for place, s, t in zip(
-                places[k], image.scale, image.translation, strict=True
-            )
-        ]
+        before = None if parent is None else places[parent]
+        places.append(_places(before, steps, method))
+        scale, translation = _world(image, places[k])
+        if exactly:
+            scale = tuple(map(spacing, image.scale, factor))
         levels.append(
             Level(
                 number=k,
@@ -157,11 +152,8 @@ def make_levels(
                 factors=factor,
                 parent=parent,
                 steps=steps,
-                scale=tuple(
-                    spacing(s, f) if exactly else w
-                    for s, f, (w, _) in zip(image.scale, factor, world, strict=True)
-                ),
-                translation=tuple(t for _, t in world),
+                scale=scale,
+                translation=translation,
                 chunks=chunk_list[k],
                 shards=shard_list[k],
                 path=str(k),
@@ -182,6 +174,20 @@ def _places(
             parent, steps, method.offsets(steps), strict=True
         )
     )
+
+
+def _world(
+    image: Image, places: Sequence[Placement]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return scale and translation of a level whose samples sit at these places."""
+    scale, translation = zip(
+        *(
+            place.world(s, t)
+            for place, s, t in zip(places, image.scale, image.translation, strict=True)
+        ),
+        strict=True,
+    )
+    return scale, translation
 
 
 def _factors(

@@ -21,6 +21,7 @@ from dask_pyramid.sources import open_image
 from dask_pyramid.sources.graphs import graph_places
 from dask_pyramid.stopping import raise_if_asked
 from dask_pyramid.store import publication, targets
+from dask_pyramid.store.inplace import open_existing
 from dask_pyramid.store.packing import Package
 from dask_pyramid.store_options import StoreOptions, share_options
 from dask_pyramid.stores import lives_in_process
@@ -160,7 +161,7 @@ def reached(store: Any, options: StoreOptions, team: runner.Team) -> targets.Tar
     Parameters
     ----------
     store, options
-        As for `targets.open_existing`.
+        As for `inplace.open_existing`.
     team : Team
         Who runs the units.
 
@@ -169,7 +170,7 @@ def reached(store: Any, options: StoreOptions, team: runner.Team) -> targets.Tar
     FileNotFoundError, ValueError
         If it does not exist, or other processes cannot write to it.
     """
-    target = targets.open_existing(store, options=options)
+    target = open_existing(store, options=options)
     _check_reach(target, team)
     return target
 

@@ -11,13 +11,14 @@ from dask_pyramid.orders import image_places
 from dask_pyramid.pyramid import Pyramid, open_pyramid, stored_pyramid
 
 if TYPE_CHECKING:
+    from dask_pyramid.execution import Execution
     from dask_pyramid.store.packing import Package
 
 __all__ = ["carry_out", "check_package"]
 
 
 def carry_out(
-    order: session.Order, execution: session.Execution, package: Package | None
+    order: session.Order, execution: Execution, package: Package | None
 ) -> Pyramid:
     """Write an order and its label images, or check what is complete.
 
@@ -70,9 +71,7 @@ def check_package(order: session.Order, package: Package) -> None:
     package.check(order.job.plan.version, places)
 
 
-def _check_packed(
-    package: Package, order: session.Order, execution: session.Execution
-) -> None:
+def _check_packed(package: Package, order: session.Order, execution: Execution) -> None:
     """Check that what another process has packed is what an order would write."""
     if package.mode != "a" or not package.exists:
         raise OSError(
@@ -82,7 +81,7 @@ def _check_packed(
     _keep(package, order, execution)
 
 
-def _keep(package: Package, order: session.Order, execution: session.Execution) -> None:
+def _keep(package: Package, order: session.Order, execution: Execution) -> None:
     """Check that a file that is there is what an order would write."""
     session.check_complete(replace(order, target=package.stored()), execution)
     missing = set(order.labels) - set(open_pyramid(package.location).labels)

@@ -10,7 +10,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dask_pyramid.axes import METRES, SI_PREFIXES, SPATIAL
+from dask_pyramid.axes import SPATIAL
+from dask_pyramid.lengths import METRES, SI_PREFIXES
 from dask_pyramid.metadata import parse_multiscales
 from dask_pyramid.rendering import REFUSED, Channel, channels_of
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner, session
 from dask_pyramid.credentials import address_of
+from dask_pyramid.execution import Execution
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.locations import is_url
 from dask_pyramid.orders import image_places, make_order
@@ -127,7 +128,7 @@ def write_pyramids(
             joint = _Joint(callback, total)
             written = {}
             for target, order, package in orders:
-                how = session.Execution(progress=joint.update, **execution)
+                how = Execution(progress=joint.update, **execution)
                 written[target] = carry_out(order, how, package)
                 joint.end(order.job.plan.n_tasks)
     return written

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner, session
+from dask_pyramid.execution import Execution
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.orders import make_order
 from dask_pyramid.pyramid import Pyramid, stored_pyramid
@@ -155,7 +156,7 @@ def run_units(
         "device": device,
         "gpu_memory_limit": gpu_memory_limit,
     }
-    execution = session.Execution(progress=progress)
+    execution = Execution(progress=progress)
     return session.run_share(
         place, execution, share=shard, numbers=units, limits=limits
     )
@@ -214,6 +215,6 @@ def finish_pyramid(
         "device": device,
         "gpu_memory_limit": gpu_memory_limit,
     }
-    execution = session.Execution(progress=progress, break_lock=break_lock)
+    execution = Execution(progress=progress, break_lock=break_lock)
     session.finish(place, execution, limits=limits)
     return stored_pyramid(place)

@@ -21,9 +21,11 @@ from dask_pyramid.store_options import StoreOptions, parse_options
 from dask_pyramid.stores import check_bucket, is_zip_store, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import zarr
+
+    from dask_pyramid.multiscales import Multiscales
 
 __all__ = ["StoredPyramid", "open_stored", "stored_labels"]
 
@@ -46,24 +48,13 @@ def open_stored(
     location: Any, *, storage_options: Mapping[str, Any] | StoreOptions | None = None
 ) -> StoredPyramid:
     """Open all levels of an OME-Zarr image; see `dask_pyramid.open_pyramid`."""
-    import zarr
-
     if is_tree(location):
         return _open_tree(location)
     by_path = isinstance(location, str | os.PathLike)
     place = local_path(os.fspath(location)) if by_path else ""
     shown = public_url(place) if is_url(place) else place
     options = parse_options(storage_options, place)
-    if isinstance(location, zarr.Group):
-        group = location
-    elif by_path:
-        file, part = split_part(place)
-        if not is_zip_store(file):  # no other file has groups
-            file, part = place, ""
-        store = open_store(file, options=options, hurried=True)
-        group = _open_group(store, part, place)
-    else:
-        group = _open_group(location, "", "")
+    group = _group_at(place, options) if by_path else _group_in(location)
     attributes = group.attrs.asdict()
     if is_unfinished(attributes):
         raise ValueError(
@@ -73,31 +64,49 @@ def open_stored(
         )
     found = parse_multiscales(attributes)
     first = open_image(place, storage_options=options) if place else open_image(group)
+    return StoredPyramid(
+        levels=(first, *_coarser(first, found, group)),
+        method=found.type,
+        location=place or str(group.store),
+        group=group,
+    )
+
+
+def _coarser(first: Image, found: Multiscales, group: zarr.Group) -> Iterator[Image]:
+    """Yield the levels of a group above level 0."""
     order = storage_permutation([axis.lower() for axis in found.axes])
-    levels = [first]
     for dataset in found.datasets[1:]:
         path = f"{group.path}/{dataset.path}".strip("/")
         reader: Reader = ZarrReader(group.store, path)
         if order != tuple(range(len(order))):
             reader = TransposedReader(reader, order)
-        levels.append(
-            Image(
-                axes=first.axes,
-                scale=tuple(dataset.scale[i] for i in order),
-                translation=tuple(dataset.translation[i] for i in order),
-                unit=first.unit,
-                reader=reader,
-                name=first.name,
-                omero=first.omero,
-                labels=first.labels,
-            )
+        yield Image(
+            axes=first.axes,
+            scale=tuple(dataset.scale[i] for i in order),
+            translation=tuple(dataset.translation[i] for i in order),
+            unit=first.unit,
+            reader=reader,
+            name=first.name,
+            omero=first.omero,
+            labels=first.labels,
         )
-    return StoredPyramid(
-        levels=tuple(levels),
-        method=found.type,
-        location=place or str(group.store),
-        group=group,
-    )
+
+
+def _group_at(place: str, options: StoreOptions) -> zarr.Group:
+    """Return the group at a path or URL."""
+    file, part = split_part(place)
+    if not is_zip_store(file):  # no other file has groups
+        file, part = place, ""
+    return _open_group(open_store(file, options=options, hurried=True), part, place)
+
+
+def _group_in(location: Any) -> zarr.Group:
+    """Return a group, or that of a store."""
+    import zarr
+
+    if isinstance(location, zarr.Group):
+        return location
+    return _open_group(location, "", "")
 
 
 def _open_group(store: Any, part: str, place: str) -> zarr.Group:

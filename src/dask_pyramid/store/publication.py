@@ -169,7 +169,7 @@ def create_levels(target: Target, plan: PyramidPlan, compressors: Any = None) ->
     Parameters
     ----------
     target : Target
-        From `open_existing`.
+        From `inplace.open_existing`.
     plan : PyramidPlan
         Levels and layout.
     compressors : object

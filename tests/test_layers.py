@@ -12,7 +12,8 @@ ROOT = Path(dask_pyramid.__file__).parent
 
 # A module imports only modules that stand before it.
 ORDER = """
-    configuration stopping axes lengths multiscales omero limits drawing tables device
+    configuration stopping checksums axes lengths multiscales omero limits drawing
+    tables device
     locations clouds store_options credentials store_errors clients object_store
     nested_store zip_store stores
     geometry factors options filters nodata sampling methods
@@ -127,6 +128,7 @@ ALLOWED = {
     "h5py": {"sources.hdf5", "sources.hdf5_volumes"},
     "hdf5plugin": {"sources.hdf5_volumes"},
     "indexed_gzip": {"sources.gzipped"},
+    "isal": {"checksums"},
     "matplotlib": {"canvas", "figure"},
     "mrcfile": {"sources.mrc"},
     "nibabel": {"sources.nifti"},
@@ -238,6 +240,7 @@ WITHOUT_NUMPY = {
 }
 # Loaded only when they are needed: these modules are loaded by name by nobody else.
 AT_THE_TOP = {
+    ("checksums", "isal"),
     ("kernels.compiled", "numba"),
     ("kernels.compiled_interpolation", "numba"),
     ("kernels.compiled_masked", "numba"),

@@ -11,10 +11,10 @@ import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
 
+from dask_pyramid.checksums import crc32
 from dask_pyramid.locations import is_url
 from dask_pyramid.sources.formats import split_part
 from dask_pyramid.sources.opened import fingerprint

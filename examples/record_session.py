@@ -128,7 +128,7 @@ def record(folder: Path) -> tuple[str, list[float]]:
         lines = [line.rstrip() for line in terminal.shown().splitlines()]
     finally:
         terminal.close()
-    text = "\n".join(line for line in lines if line).replace(f"{folder}/", "")
+    text = "\n".join(lines).rstrip().replace(f"{folder}/", "")
     text = _PROMPT.sub("\n$ ", text).removeprefix("\n").removesuffix("\n\n$ ")
     return text, times
 

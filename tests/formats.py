@@ -42,7 +42,7 @@ def _characters(node, **attributes):
         node.attrs[name] = np.frombuffer(str(value).encode(), "S1")
 
 
-def imaris(folder, *, times=1):
+def imaris(folder, *, times=1, x=10):
     """Write as Imaris does: padded datasets, attributes of single characters."""
     path = folder / "a.ims"
     with h5py.File(path, "w") as file:
@@ -56,7 +56,7 @@ def imaris(folder, *, times=1):
                 node.create_dataset("Data", data=padded, chunks=(8, 16, 16))
                 _characters(node, ImageSizeX=30, ImageSizeY=20, ImageSizeZ=9)
         extents = {"X": 30, "Y": 20, "Z": 9, "Unit": "um"}
-        for i, (start, stop) in enumerate(((10, 17.5), (0, 10), (-1, 17))):
+        for i, (start, stop) in enumerate(((x, x + 7.5), (0, 10), (-1, 17))):
             extents |= {f"ExtMin{i}": start, f"ExtMax{i}": stop}
         _characters(file.create_group("DataSetInfo/Image"), **extents)
         for c, name in enumerate(("DNA", "actin")):
@@ -158,14 +158,19 @@ def nifti_gz(folder):
     return nifti(folder, suffix=".nii.gz")
 
 
-def mrc(folder, *, pixels=VOLUME, **fields):
-    path = folder / "a.mrc"
-    with mrcfile.new(path, overwrite=True) as file:
+def mrc(folder, *, suffix=".mrc", pixels=VOLUME, **fields):
+    path = folder / f"a{suffix}"
+    compression = "gzip" if suffix.endswith(".gz") else None
+    with mrcfile.new(path, overwrite=True, compression=compression) as file:
         file.set_data(pixels)
         file.voxel_size = (0.25, 0.5, 2.0)
         for name, value in fields.items():
             setattr(file, name, value)
     return Written(path=path, pixels=pixels, unit="angstrom")
+
+
+def mrc_gz(folder):
+    return mrc(folder, suffix=".map.gz")
 
 
 def deltavision(folder):
@@ -191,5 +196,6 @@ FORMATS = {
     "nifti": nifti,
     "nifti, compressed": nifti_gz,
     "mrc": mrc,
+    "mrc, compressed": mrc_gz,
     "bioio": deltavision,
 }

@@ -294,9 +294,7 @@ def additional_object_of_a_record(store):
         tally = level.tally()
         raw = file.read_bytes()
         tally.remove((0, 0, 0, 0), size=len(raw), crc32=crc32(raw))
-        changed = LevelRecord.counted_from(
-            tally, path="0", factors=(1,) * 4, steps=(1,) * 4, parent=None
-        )
+        changed = LevelRecord.counted(level, tally)
         found["dask-pyramid"]["levels"][0] = changed.to_json()
 
 

@@ -62,7 +62,7 @@ def test_a_real_image_is_written_planned_and_told_by_a_process(tmp_path):
     [
         (["plan", "missing.tif"], 1, "Error: source must exist, got 'missing.tif'"),
         (["info", "missing.zarr"], 1, "Error: a pyramid must be an OME-Zarr group"),
-        (["plan", NUCLEI, "--factors", "2,2"], 1, "Error: scale_factors must increase"),
+        (["plan", NUCLEI, "--factors", "2,2"], 1, "Error: --factors must increase"),
         (["plan", NUCLEI, "--workers", "0"], 2, "Invalid value for '--workers'"),
         (["write", NUCLEI], 2, "Missing argument 'OUT'"),
     ],
@@ -248,7 +248,7 @@ def test_options_that_cannot_be_read_are_wrong_usage(option, text, message):
         (["--scale", "0,1,1"], "scale must be positive"),
         (["--unit", "parsnip"], "got 'parsnip'"),
         (["--ome-zarr-version", "0.4", "--shards", "64"], "Zarr v2 has no shards"),
-        (["--memory-limit", "1MiB"], "memory_limit must be more than"),
+        (["--memory-limit", "1MiB"], "--memory-limit must be more than"),
         (["--sigma", "1", "--method", "mean"], "sigma must not be given"),
     ],
 )

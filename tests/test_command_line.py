@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import logging
-import shlex
 import signal
 
 import click
@@ -89,35 +88,19 @@ def test_shares_and_the_end_of_a_plan_tell_json(tmp_path, stored):
     assert json.loads(run("finish", tmp_path / "c", "--json").stdout)["method"] == "max"
 
 
-@pytest.mark.parametrize(
-    ("given", "again"),
-    [
-        (["write", "in", "o ut"], ["write", "in", "o ut", "--mode", "a"]),
-        (
-            ["write", "in", "out", "--mode", "w", "-v"],
-            ["write", "in", "out", "-v", "--mode", "a"],
-        ),
-        (
-            ["resample", "in", "out", "--mode=w-", "--factor", "2"],
-            ["resample", "in", "out", "--factor", "2", "--mode", "a"],
-        ),
-        (["write", "in", "out", "--units", "3"], None),
-        (["add-levels", "out", "--factors", "2"], None),
-        (["append", "out", "in"], None),
-        (["units", "out", "--shard", "1/8"], None),
-    ],
-)
-def test_ctrl_c_tells_the_exact_command_that_goes_on(given, again, monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
+def test_a_scale_with_a_unit_tells_where_the_unit_goes():
+    result = run("write", "in", "out", "--scale", "0.29um")
+    assert result.exit_code == 2
+    assert "'0.29um' must be a number; the unit goes to --unit" in (
+        " ".join(result.stderr.split())
+    )
 
-    for verb in ("write_pyramid", "add_levels", "append", "run_units", "open_image"):
-        monkeypatch.setattr(dp, verb, interrupt)
-    result = run(*given)
-    assert result.exit_code == 130
-    assert "nothing was published at o" in result.stderr
-    last = result.stderr.splitlines()[-1]
-    assert shlex.split(last) == ["dask-pyramid", *(again or given)]
+
+def test_an_option_that_is_a_command_leads_there():
+    result = run("write", "in", "out", "--plan")
+    assert result.exit_code == 2
+    assert "it is a command: dask-pyramid plan" in result.stderr
+    assert "Did you mean" not in result.stderr
 
 
 @pytest.mark.parametrize("name", ["info", "verify"])
@@ -190,3 +173,60 @@ def test_shells_are_told_how_to_complete(shell, monkeypatch):
     monkeypatch.setenv("_DASK_PYRAMID_COMPLETE", "bash_complete")
     found = CliRunner().invoke(main, [], prog_name="dask-pyramid")
     assert found.output == "plain,--compressor\n"
+
+
+def test_a_plan_that_is_stored_is_carried_out_by_the_commands_that_are_told(
+    stored, tmp_path
+):
+    place = tmp_path / "b"
+    told = run("plan", stored, place).stderr
+    assert told == (
+        f"The plan is stored at {place}. Now: dask-pyramid units {place}, then "
+        f"dask-pyramid finish {place}\n"
+    )
+    refused = run("info", place)
+    assert refused.exit_code == 1
+    assert "dask-pyramid units, then finish" in refused.stderr
+    assert run("units", place).exit_code == 0
+    first, again = run("finish", place), run("finish", place)
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    assert again.stdout == first.stdout
+    assert again.stderr == f"{place} was complete already\n"
+
+
+def test_verbose_tells_what_is_done_and_very_verbose_each_unit(stored, tmp_path):
+    import dask
+
+    with dask.config.set({"dask-pyramid.method": "max"}):
+        told = run("write", stored, tmp_path / "b", "-v", "--workers", "1").stderr
+    assert f"INFO source: {stored}" in told
+    assert "INFO method max, " in told
+    assert "INFO run by threads: 1 workers, " in told
+    assert "INFO method is 'max', as dask's configuration says" in told
+    assert "DEBUG" not in told
+    told = run("write", stored, tmp_path / "c", "-vv").stderr
+    assert "DEBUG done in unit 0-" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("compressors", "--compressor must be one of"), ("method", "method must be")],
+)
+def test_an_error_says_that_its_value_is_from_the_configuration(
+    name, told, stored, tmp_path
+):
+    import dask
+
+    with dask.config.set({f"dask-pyramid.{name}": "foo"}):
+        err = run("write", stored, tmp_path / "b").stderr
+    assert err.startswith(f"Error: {told}")
+    assert err.count("must be") == 1
+    assert err.endswith(f"'foo'; dask's configuration sets it (dask-pyramid.{name})\n")
+
+
+def test_a_table_of_a_plate_that_cannot_be_read_tells_the_line(tmp_path):
+    table = tmp_path / "wells.csv"
+    table.write_text("A/1,a.tif\n\nA/2\n")
+    result = run("plate", tmp_path / "p", "--table", table)
+    assert result.exit_code == 2
+    assert "line 3 of" in result.stderr

@@ -66,6 +66,16 @@ def test_a_plan_counts_the_libraries_of_every_process():
     assert plan.peak_memory <= plan.memory_limit == 6 * GIB
 
 
+def test_the_limit_told_to_workers_of_unequal_size_is_enough_for_the_smallest():
+    image = np.zeros((512,) * 3, "uint8")
+    layout = {"chunks": 512, "shards": False, "scale_factors": [2]}
+    members = [Member(threads=1, memory=0), Member(threads=3, memory=0)]
+    with pytest.raises(ValueError, match=r"at least .* on 2 workers") as error:
+        plan_pyramid(image, crew=of_members(members, "1 GiB"), **layout)
+    least = str(error.value).partition("at least ")[2].partition(" for")[0]
+    plan_pyramid(image, crew=of_members(members, least), **layout)
+
+
 @pytest.mark.parametrize("workers", [0, -1, 1.5, True])
 def test_workers_are_a_whole_number(workers):
     with pytest.raises(ValueError, match="workers must be a whole number"):

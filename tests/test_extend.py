@@ -16,6 +16,7 @@ from dask_pyramid.existing import read_existing
 from dask_pyramid.geometry import needed
 from dask_pyramid.provenance import read_provenance
 from dask_pyramid.store import targets
+from dask_pyramid.store.inplace import open_existing
 from dask_pyramid.store.objects import get, list_sizes
 from drawn import small_world, spatial, values
 
@@ -55,7 +56,7 @@ def records(place):
 
 
 def stored(place):
-    target = targets.open_existing(place)
+    target = open_existing(place)
     return read_existing(targets.open_group(target), target.location)
 
 

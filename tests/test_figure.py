@@ -42,9 +42,10 @@ def test_all_levels_of_real_nuclei_have_the_same_size_and_tell_their_voxels():
         "level 1: 0.58 \u00d7 0.52 \u00d7 0.52 \u00b5m",
         "level 2: 1.16 \u00d7 1.04 \u00d7 1.04 \u00b5m",
     ]
-    bar = next(x for x in figure.axes[0].lines if x.get_label() == "scale bar")
-    assert np.ptp(bar.get_xdata()) == pytest.approx(10)
-    assert figure.axes[0].texts[0].get_text() == "10 \u00b5m"
+    for panel in figure.axes:
+        [bar] = [x for x in panel.lines if x.get_label() == "scale bar"]
+        assert np.ptp(bar.get_xdata()) == pytest.approx(10)
+        assert panel.texts[0].get_text() == "10 \u00b5m"
 
 
 def test_every_level_is_drawn_where_its_metadata_say():
@@ -72,6 +73,8 @@ def test_both_views_make_two_rows():
     array = RNG.integers(0, 255, (6, 16, 16), dtype="uint8")
     figure = plot_pyramid(build(array, scale_factors=[2]), view="both", window=(0, 255))
     assert len(figure.axes) == 4
+    names = [panel.get_ylabel() for panel in figure.axes]
+    assert names == ["central plane", "", "maximum\nalong z", ""]
     np.testing.assert_allclose(grey(figure.axes[0]), array[2] / 255)
     np.testing.assert_allclose(grey(figure.axes[2]), array.max(axis=0) / 255)
 
@@ -84,6 +87,8 @@ def test_orthogonal_projections_stand_beside_each_other():
     np.testing.assert_allclose(grey(above), array.max(axis=0) / 255)
     np.testing.assert_allclose(grey(beside), array.max(axis=2).T / 255)
     np.testing.assert_allclose(grey(below), array.max(axis=1) / 255)
+    assert beside.get_xlabel() == "maximum\nalong x"
+    assert below.get_ylabel() == "maximum\nalong y"
     # 6 x 2000 nm are as long as 12 x 1 um.
     assert np.ptp(beside.get_xlim()) == pytest.approx(12)
     assert above.get_title("left").startswith("level 0: 2 \u00d7 1 \u00d7 1 \u00b5m")

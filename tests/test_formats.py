@@ -100,6 +100,7 @@ def test_a_damaged_file_is_refused_before_anything_is_written(written, tmp_path)
         ("nifti", "nibabel", "nifti"),
         ("nifti, compressed", "indexed_gzip", "nifti"),
         ("mrc", "mrcfile", "mrc"),
+        ("mrc, compressed", "indexed_gzip", "mrc"),
         ("n5", "tensorstore", "n5"),
         ("bioio", "bioio", "bioio"),
     ],
@@ -167,6 +168,17 @@ def test_the_content_tells_the_format_whatever_the_name(tmp_path):
     np.testing.assert_array_equal(pixels(dp.open_image(path)), VOLUME)
 
 
+@pytest.mark.parametrize("name", ["hdf5", "nifti", "nifti, compressed", "mrc", "bioio"])
+def test_a_file_may_lie_behind_a_link_that_alone_has_its_suffix(tmp_path, name):
+    written = FORMATS[name](tmp_path)
+    stored = written.path.rename(tmp_path / "0123abcd")
+    written.path.symlink_to(stored)
+    image = dp.open_image(written.path)
+    np.testing.assert_array_equal(pixels(image), written.pixels)
+    assert image.reader.locations == (str(stored.resolve()),)
+    assert identify(image)["location"] == str(stored.resolve())
+
+
 def test_the_command_turns_a_dataset_of_a_file_into_a_pyramid(tmp_path, monkeypatch):
     formats.hdf5(tmp_path, name="volumes/ids", pixels=VOLUME // 100)
     formats.hdf5(tmp_path, name="volumes/raw")
@@ -202,7 +214,9 @@ def test_axes_and_voxel_size_of_a_dataset_come_from_its_attributes(tmp_path):
         named.attrs["element_size_um"] = (7.0, 0.5, 2.0)
     image = dp.open_image(path / "tagged")
     assert (image.axes, image.scale) == (("y", "x"), (0.5, 2.0))
+    assert image.unit == (None, None)  # tags name none
     image = dp.open_image(path / "named")
+    assert image.unit == (None, "micrometer", "micrometer")
     assert (image.axes, image.scale) == (("c", "y", "x"), (1.0, 0.5, 2.0))
     assert dp.open_image(path / "named", "zyx").scale == (7.0, 0.5, 2.0)
 
@@ -268,6 +282,12 @@ def test_time_points_of_imaris_are_an_axis_with_their_interval(tmp_path):
     np.testing.assert_array_equal(pixels(image), [CHANNELS, CHANNELS + 1])
 
 
+def test_the_place_of_imaris_keeps_all_its_digits(tmp_path):
+    image = dp.open_image(formats.imaris(tmp_path, x=123456.75).path)
+    assert image.translation == (0.0, 0.0, 0.25, 123456.875)
+    assert image.scale == (1.0, 2.0, 0.5, 0.25)
+
+
 def test_views_are_opened_by_their_xml_or_their_file_all_or_one(tmp_path):
     written = formats.bigdataviewer(tmp_path, times=2)
     expected = np.stack([written.pixels, written.pixels + 1])
@@ -281,6 +301,24 @@ def test_views_are_opened_by_their_xml_or_their_file_all_or_one(tmp_path):
         np.testing.assert_array_equal(pixels(one), expected[:, 1])
         with pytest.raises(ValueError, match=r"got 's07'; it holds s00, s01"):
             dp.open_image(path / "s07")
+
+
+def test_voxel_sizes_of_views_in_pixels_are_kept(tmp_path):
+    path = formats.bigdataviewer(tmp_path).path
+    path.write_text(path.read_text("utf-8").replace("µm", "pixel"), "utf-8")
+    image = dp.open_image(path)
+    assert (image.scale, set(image.unit)) == ((1.0, 2.0, 0.5, 0.25), {None})
+
+
+def test_setups_of_several_voxel_sizes_are_refused(tmp_path):
+    path = formats.bigdataviewer(tmp_path).path
+    path.write_text(path.read_text("utf-8").replace("0.25", "0.125", 1), "utf-8")
+    with pytest.raises(
+        ValueError, match=r"one voxel size.*0\.125.*0\.25.*such as.*s00"
+    ):
+        dp.open_image(path)
+    assert dp.open_image(path / "s00").scale == (2.0, 0.5, 0.125)
+    assert dp.open_image(path / "s01").scale == (2.0, 0.5, 0.25)
 
 
 def test_setups_that_differ_or_are_missing_are_refused(tmp_path):
@@ -428,6 +466,13 @@ def test_mrc_says_where_it_is_and_which_axes_it_has(tmp_path):
     assert (image.axes, image.shape) == (("z", "y", "x"), (30, 20, 9))
     assert image.translation == (9, 8, 7)
     np.testing.assert_array_equal(pixels(image), VOLUME.T)
+    with mrcfile.open(path, "r+") as file:
+        file.header.origin = (0, 0, 0)
+        file.header.mapc, file.header.mapr, file.header.maps = 3, 1, 2
+        file.nstart = (4, 2, -1)  # columns along z, rows along x, sections along y
+    image = dp.open_image(path)
+    assert (image.axes, image.scale) == (("z", "y", "x"), (2.0, 0.5, 0.25))
+    assert image.translation == (8.0, -0.5, 0.5)
     data = bytearray(path.read_bytes())
     data[12] = 101  # four bits for a voxel
     path.write_bytes(data)
@@ -442,3 +487,32 @@ def test_a_file_that_was_replaced_is_another_source(tmp_path):
     assert (before["kind"], before["location"]) == ("file", str(path.resolve()))
     formats.mrc(tmp_path, pixels=VOLUME[:5])
     assert identify(dp.open_image(path)) != before
+
+
+@pytest.mark.parametrize("scale", [None, 4.0])
+def test_another_dataset_of_the_same_file_is_another_source(tmp_path, scale):
+    path = formats.hdf5(tmp_path, name="g1/raw").path
+    formats.hdf5(tmp_path, name="g2/raw", pixels=VOLUME + np.uint16(1))
+    one, other = (
+        dp.open_image(path / part, "xyz", name="a") for part in ("g1/raw", "g2/raw")
+    )
+    if scale is not None:
+        one, other = (dp.resample(image, scale=scale) for image in (one, other))
+    target = tmp_path / "a.ome.zarr"
+    dp.write_pyramid(one, target, client="threads")
+    dp.write_pyramid(one, target, client="threads", mode="a")
+    with pytest.raises(ValueError, match="part: 'g1/raw' there, 'g2/raw' here"):
+        dp.write_pyramid(other, target, client="threads", mode="a")
+
+
+def test_a_zipped_source_that_was_replaced_is_another_source(tmp_path):
+    place = tmp_path / "s.ozx"
+    dp.write_pyramid(VOLUME, place, client="threads")
+    target = tmp_path / "a.ome.zarr"
+    image = dp.open_image(place)
+    before = identify(image)
+    dp.write_pyramid(image, target, client="threads")
+    dp.write_pyramid(VOLUME + np.uint16(1), place, client="threads", mode="w")
+    assert identify(image)["stamp"] != before["stamp"]
+    with pytest.raises(ValueError, match=r"source\.stamp: '\w+' there, '\w+' here"):
+        dp.write_pyramid(place, target, client="threads", mode="a")

@@ -12,7 +12,8 @@ ROOT = Path(dask_pyramid.__file__).parent
 
 # A module imports only modules that stand before it.
 ORDER = """
-    configuration axes multiscales omero limits drawing tables device
+    configuration stopping checksums axes lengths multiscales omero limits drawing
+    tables device
     locations clouds store_options credentials store_errors clients object_store
     nested_store zip_store stores
     geometry factors options filters nodata sampling methods
@@ -25,14 +26,16 @@ ORDER = """
     amended provenance graph
     sources.opened sources.arrays sources.resampled sources.blocks
     sources.zarr_arrays sources.graphs sources.ome_zarr
-    sources.formats sources.files sources.tiff_metadata sources.tiff sources.planes
+    sources.formats sources.files sources.tiff_metadata sources.tiff sources.pictures
+    sources.planes
     sources.hdf5_volumes sources.imaris sources.bigdataviewer sources.hdf5 sources.n5
-    sources.nifti sources.mrc sources.bioio sources.xarrays sources sources.stored masks
-    existing sources.identity compression plan forecasting planning labelled
+    sources.gzipped sources.nifti sources.mrc sources.bioio sources.xarrays sources
+    sources.stored masks
+    existing sources.identity compression plan_json plan forecasting planning labelled
     continuation growth journal grey idents receipts jobs attributes
     store.objects store.writers store.locks store.contents store.replacement
-    store.apart store.targets store.ledger
-    store.publication store.labels store.packing store.plates store
+    store.apart store.targets store.inplace store.ledger
+    store.publication store.labels store.packing store.plates store.remains store
     coverage chains units
     runner.transient runner.order runner.tally runner.tasks runner.blocks runner.local
     runner.processes runner.plugin runner.cluster runner.window runner.team runner
@@ -45,9 +48,10 @@ ORDER = """
     verify.objects
     verify.plausible verify.making verify.part verify.diagnosis verify.pixels verify
     spacing resampling downsampling charts comparison probes contenders comparing
-    room sameness session accounts intents growing datatrees pyramid regions orders
-    labelling packages series plates write shares extend appending clusters stopping
-    cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.telling
+    room sameness execution session accounts intents growing datatrees pyramid regions
+    orders labelling packages series plates write shares extend appending clusters
+    cli.verbosity cli.parameters cli.commands cli.completing cli.opening cli.translating
+    cli.telling
     cli.running cli.comparing cli.growing cli.labelling cli.resampling
     cli.viewing cli.drawing cli.plates cli cli.__main__
 """.split()
@@ -112,7 +116,7 @@ ALLOWED = {
         "sources.blocks",
     },
     "dask_cuda": {"clusters"},
-    "dask_image": {"sources.planes"},
+    "dask_image": {"sources.pictures"},
     "dask_jobqueue": {"clusters"},
     "distributed": {
         "clusters",
@@ -123,7 +127,8 @@ ALLOWED = {
     },
     "h5py": {"sources.hdf5", "sources.hdf5_volumes"},
     "hdf5plugin": {"sources.hdf5_volumes"},
-    "indexed_gzip": {"sources.nifti"},
+    "indexed_gzip": {"sources.gzipped"},
+    "isal": {"checksums"},
     "matplotlib": {"canvas", "figure"},
     "mrcfile": {"sources.mrc"},
     "nibabel": {"sources.nifti"},
@@ -144,7 +149,8 @@ ALLOWED = {
         "store_errors",
         "stores",
     },
-    "pims": {"sources.planes"},
+    "PIL": {"sources.pictures"},
+    "pims": {"sources.pictures"},
     "psutil": {"limits", "store.locks"},
     "tensorstore": {"sources.n5"},
     "tifffile": {"sources.tiff"},
@@ -158,6 +164,7 @@ ALLOWED = {
         "info",
         "nested_store",
         "object_store",
+        "plate_info",
         "serving",
         "sources.graphs",
         "sources.ome_zarr",
@@ -165,6 +172,7 @@ ALLOWED = {
         "sources.tiff",
         "sources.zarr_arrays",
         "store.contents",
+        "store.inplace",
         "store.labels",
         "store.objects",
         "store.plates",
@@ -187,6 +195,7 @@ WITHOUT_NUMPY = {
     "holdings",
     "layers",
     "layout",
+    "lengths",
     "levels",
     "limits",
     "clients",
@@ -231,6 +240,7 @@ WITHOUT_NUMPY = {
 }
 # Loaded only when they are needed: these modules are loaded by name by nobody else.
 AT_THE_TOP = {
+    ("checksums", "isal"),
     ("kernels.compiled", "numba"),
     ("kernels.compiled_interpolation", "numba"),
     ("kernels.compiled_masked", "numba"),

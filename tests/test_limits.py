@@ -33,7 +33,7 @@ def test_what_is_no_amount_of_memory_is_refused(limit):
 @pytest.mark.parametrize("limit", [0, "1 MiB", RUNTIME_BYTES])
 def test_less_than_the_libraries_take_is_refused_with_the_number(limit):
     with pytest.raises(
-        ValueError, match=f"more than {RUNTIME_BYTES} bytes.*got {limit!r}"
+        ValueError, match=f"more than {RUNTIME_BYTES // 2**20} MiB.*got {limit!r}"
     ):
         parse_memory(limit)
 

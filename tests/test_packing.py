@@ -1,8 +1,11 @@
 """Zipped OME-Zarr files (.ozx) as target and as source."""
 
 import json
+import os
 import pickle
+import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from zarr.core.sync import sync
 import dask_pyramid as dp
 from dask_pyramid.cli import main
 from dask_pyramid.info import stored_info
+from dask_pyramid.store.packing import Package
 from dask_pyramid.zip_store import ZippedStore
 from drawn import values
 
@@ -31,6 +35,19 @@ def packed(tmp_path_factory):
     place = tmp_path_factory.mktemp("packed") / "a.ozx"
     dp.write_pyramid(ARRAY, place, labels=ARRAY > 9, **HOW)
     return place
+
+
+@pytest.mark.parametrize(("name", "link"), [("a.ozx", "plain"), ("b1c5", "b.ozx")])
+def test_a_zipped_file_is_found_behind_a_link_of_any_name(tmp_path, packed, name, link):
+    shutil.copy(packed, tmp_path / name)
+    place = tmp_path / link
+    place.symlink_to(name)
+    image = dp.open_image(place)
+    np.testing.assert_array_equal(np.asarray(image.data), ARRAY)
+    again = pickle.loads(pickle.dumps(dp.open_pyramid(place).levels[1]))
+    assert again.compute().shape == (10, 30, 35)
+    assert dp.verify_pyramid(place).ok
+    assert dp.open_pyramid(f"{place}/labels/labels").levels[0].shape == ARRAY.shape
 
 
 def test_the_file_is_as_the_draft_recommends(packed):
@@ -84,6 +101,21 @@ def test_a_file_is_a_source_as_any_other(packed, tmp_path):
         dp.write_pyramid(image, packed, mode="w", **HOW)
 
 
+def test_an_image_inside_a_file_is_opened_as_if_it_were_a_folder(packed, tmp_path):
+    place = packed / "labels/labels"
+    image = dp.open_image(place)
+    assert (image.labels, image.name) == (True, "labels")
+    np.testing.assert_array_equal(image.data.compute(), ARRAY > 9)
+    np.testing.assert_array_equal(dp.open_image(packed / "1").shape, (10, 30, 35))
+    levels = dp.open_pyramid(place).levels
+    np.testing.assert_array_equal(levels[0], ARRAY > 9)
+    pyramid = dp.write_pyramid(place, tmp_path / "b.zarr", client="processes", **HOW)
+    np.testing.assert_array_equal(pyramid.levels[1], levels[1])
+    for opener in (dp.open_image, dp.open_pyramid):
+        with pytest.raises(FileNotFoundError, match=r"got '.*a\.ozx/labels/no'"):
+            opener(packed / "labels/no")
+
+
 class _StopError(Exception):
     pass
 
@@ -103,7 +135,7 @@ def test_a_run_that_is_killed_leaves_no_file_and_ends_with_the_same_bytes(
     with pytest.raises(_StopError):
         dp.write_pyramid(image, place, **{**how, "progress": stop})
     assert not place.exists()
-    with pytest.raises(FileExistsError, match="mode='a' resumes"):
+    with pytest.raises(FileExistsError, match=r"got '\S+/b\.ozx'; .* mode='a' resumes"):
         dp.write_pyramid(image, place, **how)
     with monkeypatch.context() as patch:
         patch.setattr("dask_pyramid.store.packing.shutil.copyfileobj", stop)
@@ -113,6 +145,87 @@ def test_a_run_that_is_killed_leaves_no_file_and_ends_with_the_same_bytes(
     dp.write_pyramid(image, place, mode="a", **how)
     assert place.read_bytes() == undisturbed.read_bytes()
     assert names(tmp_path) == ["a.ozx", "b.ozx", "in.zarr"]
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Return a function that writes an image to a file of `tmp_path`."""
+    image = tmp_path / "in.zarr"
+    zarr.create_array(image, data=ARRAY)
+
+    def write(name="a.ozx", **options):
+        place = tmp_path / name
+        return dp.write_pyramid(str(image), place, **{**HOW, "name": "a", **options})
+
+    return write
+
+
+def test_of_two_runs_at_once_one_packs(tmp_path, written, monkeypatch):
+    copy, refused = shutil.copyfileobj, []
+
+    def meanwhile(*args):
+        monkeypatch.setattr("dask_pyramid.store.packing.shutil.copyfileobj", copy)
+        with pytest.raises(OSError, match=r"by one process at a time, got .*a\.ozx,"):
+            written(mode="a")
+        refused.append(True)
+        copy(*args)
+
+    monkeypatch.setattr("dask_pyramid.store.packing.shutil.copyfileobj", meanwhile)
+    written(mode="a")
+    assert refused
+    assert dp.verify_pyramid(tmp_path / "a.ozx", sample="full").ok
+    assert names(tmp_path) == ["a.ozx", "in.zarr"]
+
+
+@pytest.mark.parametrize("mode", ["a", "w"])
+def test_a_kill_while_the_folder_is_removed_is_no_obstacle(
+    tmp_path, written, monkeypatch, mode
+):
+    def stop(*_, **__):
+        raise _StopError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Package, "clear", stop)
+        with pytest.raises(_StopError):
+            written()
+    assert len(names(tmp_path)) == 3
+    with pytest.raises(FileExistsError, match="mode='w' replaces a zipped pyramid"):
+        written()
+    written(mode=mode)
+    assert names(tmp_path) == ["a.ozx", "in.zarr"]
+
+
+def test_a_replacement_of_a_file_that_is_killed_goes_on(tmp_path, written):
+    def stop(*_, **__):
+        raise _StopError
+
+    written(method="mean")
+    with pytest.raises(_StopError):
+        written(method="max", mode="w", progress=stop)
+    assert dp.open_pyramid(tmp_path / "a.ozx").method == "mean"
+    with pytest.raises(ValueError, match="mode='w' starts again"):
+        written(method="mean", mode="a")
+    written(method="max", mode="a")
+    assert dp.open_pyramid(tmp_path / "a.ozx").method == "max"
+    assert names(tmp_path) == ["a.ozx", "in.zarr"]
+
+
+@pytest.mark.parametrize("mode", ["a", "w"])
+def test_a_run_looks_again_whether_another_has_packed(
+    tmp_path, written, monkeypatch, mode
+):
+    def meanwhile(*_):
+        monkeypatch.undo()
+        written(mode="a")
+
+    monkeypatch.setattr("dask_pyramid.packages.write_dressed", meanwhile)
+    if mode == "a":
+        np.testing.assert_array_equal(written(mode="a").levels[0], ARRAY)
+    else:
+        with pytest.raises(OSError, match="another one has written meanwhile"):
+            written(mode="w")
+    assert dp.verify_pyramid(tmp_path / "a.ozx").ok
+    assert names(tmp_path) == ["a.ozx", "in.zarr"]
 
 
 def test_a_file_that_is_there_is_kept_replaced_or_refused(tmp_path):
@@ -164,6 +277,25 @@ def test_parts_of_an_entry_are_read(packed, asked, expected):
         whole = archive.read("0/c/0/0/0")
     found = sync(store.get("0/c/0/0/0", default_buffer_prototype(), asked))
     assert found.to_bytes() == whole[expected]
+
+
+@pytest.mark.parametrize("lacks_pread", [False, True])
+def test_threads_read_an_entry_that_comes_in_pieces(packed, monkeypatch, lacks_pread):
+    if lacks_pread:
+        monkeypatch.delattr("os.pread")
+    else:
+        pread = os.pread
+        monkeypatch.setattr("os.pread", lambda file, n, at: pread(file, min(n, 99), at))
+    store, prototype = ZippedStore(str(packed)), default_buffer_prototype()
+    with zipfile.ZipFile(packed) as archive:
+        whole = {name: archive.read(name) for name in archive.namelist()}
+
+    def read(name):
+        return sync(store.get(name, prototype)).to_bytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(read, 4 * list(whole)))
+    assert found == 4 * list(whole.values())
 
 
 def test_a_store_lists_its_entries_and_takes_none(packed):

@@ -195,16 +195,23 @@ def test_fewer_workers_are_taken_where_all_would_not_fit():
     assert plan.peak_memory <= plan.memory_limit
 
 
+def test_a_step_to_voxels_far_larger_than_the_image_is_refused():
+    with pytest.raises(ValueError, match=r"less than twice .*; 128 leaves one voxel"):
+        planned((60, 256, 256), scale_factors=[2, 1000])
+    assert planned((60, 256, 6), scale_factors=[256]).levels[1].shape == (1, 1, 1)
+    assert planned((1, 1, 2), scale_factors=[8]).levels[1].shape == (1, 1, 1)
+
+
 def test_what_cannot_fit_is_refused_with_the_number_that_would_do():
     options = {"chunks": 512, "shards": False, "scale_factors": [2], "workers": 1}
     with pytest.raises(ValueError, match="memory_limit must be at least") as error:
         planned((1024,) * 3, memory_limit="256 MiB", **options)
     text = str(error.value)
-    assert f"got {2**28}" in text
+    assert "got 256 MiB;" in text
     assert "smaller shards or chunks" in text
-    least = int(text.partition("at least ")[2].partition(" bytes")[0])
+    least = text.partition("at least ")[2].partition(" for")[0]
     plan = planned((1024,) * 3, memory_limit=least, **options)
-    assert plan.peak_memory <= least
+    assert plan.peak_memory <= plan.memory_limit == int(least.split()[0]) * 2**20
 
 
 # --- values ----------------------------------------------------------------------

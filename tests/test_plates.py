@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from click.testing import CliRunner
 
 import dask_pyramid as dp
@@ -72,6 +73,29 @@ def test_nothing_is_written_if_one_image_breaks_a_rule(tmp_path):
     with pytest.raises(TypeError, match="targets must be paths or URLs, got int"):
         dp.write_pyramids({3: image(0)})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ({"d.ozx": 1, "./d.ozx": 2}, "targets must be different and lie apart"),
+        ({"d.zarr": 1, "e.zarr": 1, "d.zarr/e": 2}, "targets must be different"),
+        ({"in.zarr": 1, "d.zarr": "in.zarr"}, "target and source must lie apart"),
+        ({"d.zarr": "in.zarr", "in.zarr": 1}, "target and source must lie apart"),
+        ({"in.ozx": 1, "d.zarr": "in.ozx"}, "target and source must lie apart"),
+    ],
+)
+def test_targets_that_overlap_are_refused_before_anything_is_written(
+    tmp_path, monkeypatch, images, message
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("in.zarr", "in.ozx"):
+        dp.write_pyramid(image(0), name, **HOW)
+    before = set(tmp_path.rglob("*"))
+    given = {k: image(v) if isinstance(v, int) else v for k, v in images.items()}
+    with pytest.raises(ValueError, match=message):
+        dp.write_pyramids(given, mode="w", **HOW)
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_the_judges_accept_a_plate_and_its_wells(tmp_path, version):
@@ -142,6 +166,26 @@ def test_a_plate_goes_on_after_a_kill_and_takes_more_fields(tmp_path, version):
     assert dp.verify_pyramid(place).ok
 
 
+def test_a_plate_keeps_the_rows_and_columns_that_it_lists(tmp_path):
+    place = tmp_path / "p.zarr"
+    dp.write_plate({"B/2": image(0)}, place, **HOW)
+    document = json.loads((place / "zarr.json").read_text())
+    plate = document["attributes"]["ome"]["plate"]
+    plate["rows"] = [{"name": "C", "note": "empty"}, {"name": "B"}]
+    plate["columns"] = [{"name": str(i)} for i in range(1, 5)]
+    plate["wells"][0] |= {"rowIndex": 1, "columnIndex": 1, "note": "control"}
+    (place / "zarr.json").write_text(json.dumps(document))
+    dp.write_plate({"A/12": image(1)}, place, mode="a", **HOW)
+    found = metadata(place, "plate")
+    assert found["rows"] == [*plate["rows"], {"name": "A"}]
+    assert found["columns"] == [*plate["columns"], {"name": "12"}]
+    assert found["wells"] == [
+        {"path": "B/2", "rowIndex": 1, "columnIndex": 1, "note": "control"},
+        {"path": "A/12", "rowIndex": 2, "columnIndex": 4},
+    ]
+    assert dp.verify_pyramid(place).ok
+
+
 @pytest.mark.parametrize(
     ("images", "options", "message"),
     [
@@ -167,6 +211,56 @@ def test_a_plate_is_not_written_into_an_image_or_with_another_version(tmp_path):
         dp.write_plate(
             {"A/2": image(0)}, tmp_path / "p.zarr", mode="a", version="0.4", **HOW
         )
+
+
+def put_file(path):
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+
+
+def put_plate(place, change):
+    dp.write_plate({"A/1": image(0)}, place, **HOW)
+    document = json.loads((place / "zarr.json").read_text())
+    change(document["attributes"]["ome"]["plate"])
+    (place / "zarr.json").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("put", "message"),
+    [
+        (lambda place: put_file(place / "a.txt"), "target must be a plate"),
+        (lambda place: put_file(place / "A" / "1"), "target must be a plate"),
+        (lambda place: put_file(place / "A/1/0/a.txt"), "target must be a plate"),
+        (
+            lambda place: zarr.create_array(place, shape=(9,), dtype="u1"),
+            "target must be a plate",
+        ),
+        (
+            lambda place: put_plate(place, lambda plate: plate["wells"][0].pop("path")),
+            "wells of a plate must be listed with a path each",
+        ),
+        (
+            lambda place: put_plate(place, lambda plate: plate.update(rows="AB")),
+            "rows of a plate must be listed with a name each, got 'AB'",
+        ),
+        (
+            lambda place: put_plate(
+                place,
+                lambda plate: zarr.create_array(place / "B", shape=(9,), dtype="u1"),
+            ),
+            "'B' of a plate must be a group",
+        ),
+    ],
+)
+def test_a_place_that_no_plate_fits_is_refused_before_anything_is_written(
+    tmp_path, put, message
+):
+    place = tmp_path / "p.zarr"
+    put(place)
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises((FileExistsError, ValueError), match=message):
+        dp.write_plate({"B/2": image(0)}, place, mode="a", **HOW)
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_verify_finds_what_a_plate_lists_and_does_not_hold(tmp_path):
@@ -201,6 +295,36 @@ def test_the_command_takes_fields_and_a_table(tmp_path):
     assert "A/1/0" in told
     found = json.loads(CliRunner().invoke(main, ["info", str(place), "--json"]).stdout)
     assert [well["images"] for well in found["wells"]] == [["A/1/0"], ["B/2/0"]]
+
+
+def test_the_command_that_is_stopped_tells_what_is_not_listed(tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dp, "write_plate", stop)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["plate", "p.zarr", "A/1=a.tif"])
+    assert done.exit_code == 130
+    assert "nothing was published at p.zarr. Nothing had begun" in done.stderr
+    zarr.create_group("p.zarr/A/1/0")
+    done = CliRunner().invoke(main, ["plate", "p.zarr", "A/1=a.tif"])
+    assert "complete can be opened, but are not listed in p.zarr." in done.stderr
+    assert "dask-pyramid plate p.zarr A/1=a.tif --mode a" in done.stderr
+
+
+def test_a_plate_that_is_opened_as_an_image_names_its_images(tmp_path):
+    place = tmp_path / "p.zarr"
+    dp.write_plate({"A/1": image(0), "B/2/1": image(1)}, place, **HOW)
+    message = "got the plate .*p.zarr.*one of its 2 images .*: A/1/0, B/2/1$"
+    group = zarr.open_group(place, mode="r")
+    for location in (place, group, group.store):
+        with pytest.raises(ValueError, match=message):
+            dp.open_pyramid(location)
+    done = CliRunner().invoke(main, ["view", str(place)])
+    assert done.exit_code == 1
+    assert "A/1/0, B/2/1" in done.stderr
+    with pytest.raises(ValueError, match="'multiscales'"):
+        dp.open_pyramid(zarr.create_group(tmp_path / "other.zarr"))
 
 
 @pytest.mark.parametrize("entries", [[], ["A/1"], ["A/1=a.tif", "A/1=b.tif"]])

@@ -8,6 +8,7 @@ import dask_pyramid as dp
 
 PUBLIC = [name for name in dp.__all__ if not name.startswith("_")]
 HEAVY = {
+    "PIL",
     "click",
     "dask",
     "dask_image",

@@ -177,7 +177,16 @@ def test_all_that_a_notebook_shows_has_one_look(tmp_path):
         for theme in ("--jp-border-color2,", "--jp-brand-color1,"):
             assert theme in text, "a theme of Jupyter, or a colour for none"
         assert "0.29, 0.26, 0.26" in text
-    assert "11.6 MiB in all, raw" in pyramid._repr_html_()
+    assert "11.6 MiB of memory for all levels; 10.3 MiB for a block" in (
+        pyramid._repr_html_()
+    )
+    assert "0.58, 0.52, 0.52 micrometer" in found._repr_html_()
+
+
+def test_a_lazy_pyramid_tells_the_memory_to_write_it():
+    pyramid = dp.build_pyramid(make_image(), scale_factors=[2])
+    peak = bytes_text(pyramid.plan.peak_memory)
+    assert f"levels; {peak} to write it, with" in pyramid._repr_html_()
 
 
 def test_a_page_follows_what_the_reader_prefers():

@@ -339,8 +339,11 @@ def test_units_and_finish_need_a_stored_plan(tmp_path, source):
     dp.write_pyramid(source, tmp_path / "a.zarr", **SMALL)
     with pytest.raises(FileExistsError, match="which is complete"):
         dp.run_units(tmp_path / "a.zarr")
-    with pytest.raises(FileNotFoundError, match="stored plan must be"):
-        dp.finish_pyramid(tmp_path / "a.zarr")
+
+
+def test_finish_leaves_a_pyramid_as_it_is_that_is_complete(tmp_path, source):
+    written = dp.write_pyramid(source, tmp_path / "a.zarr", **SMALL)
+    assert str(dp.finish_pyramid(tmp_path / "a.zarr")) == str(written)
 
 
 def test_a_stored_plan_is_read_back_as_it_was(source):

@@ -2,8 +2,10 @@
 
 import multiprocessing
 import pickle
+import struct
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,8 +15,9 @@ import pytest
 import tifffile
 from PIL import Image as Picture
 
-from dask_pyramid.image import Reader
+from dask_pyramid import write_pyramid
 from dask_pyramid.sources import open_image
+from dask_pyramid.sources.pictures import open_picture
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "data"
 RNG = np.random.default_rng(5)
@@ -287,15 +290,21 @@ def test_planes_may_be_named_otherwise(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 @pytest.mark.parametrize("colour", [False, True])
-def test_planes_of_other_formats_are_a_dask_graph(tmp_path, suffix, colour):
+def test_planes_of_other_formats_are_read_one_by_one(tmp_path, suffix, colour):
     grey = np.full((40, 50), 1, np.uint8) * np.arange(11, dtype=np.uint8)[:, None, None]
     planes = np.repeat(grey[..., None], 3, axis=-1) if colour else grey
     folder = write_planes(tmp_path / "p", planes, suffix)
+    (folder / "Thumbs.db").touch()
+    (folder / f"raw{suffix}").mkdir()
     for source in (folder, folder / f"*{suffix}"):
         image = open_image(source)
-        assert not isinstance(image.graph, Reader)
         expected = planes.transpose(3, 0, 1, 2) if colour else planes
+        assert image.chunks == ((3, 1, 40, 50) if colour else (1, 40, 50))
         np.testing.assert_array_equal(pixels(image), expected)
+        assert image.reader.locations[0] == str((folder / f"z0{suffix}").resolve())
+        region = tuple(slice(1, 2 + n // 2) for n in expected.shape)
+        copy = pickle.loads(pickle.dumps(image.reader))
+        np.testing.assert_array_equal(copy.read(region), expected[region])
     one = open_image(folder / f"z3{suffix}")
     assert one.axes == (("c", "y", "x") if colour else ("y", "x"))
     assert (pixels(one) == 3).all()
@@ -317,18 +326,118 @@ def test_planes_that_differ_are_refused(tmp_path):
         folder = write_planes(tmp_path / suffix[1:], planes, suffix)
         with pytest.raises(ValueError, match=f"one shape and data type.*z2{suffix}"):
             open_image(folder)
-    planes = [RGB[..., 0], RGB[:-1, :, 0], RGB[..., 0]]
-    reader = open_image(write_planes(tmp_path / "middle", planes)).reader
-    with pytest.raises(ValueError, match=r"one shape and data type.*z1\.tif"):
-        reader.read((slice(0, 3), slice(0, 9), slice(0, 9)))
+    for suffix in (".tif", ".png"):
+        for i, middle in enumerate((RGB[:-1, :, 0], RGB[..., 0].astype(np.uint16))):
+            planes = [RGB[..., 0], middle, RGB[..., 0]]
+            folder = write_planes(tmp_path / f"{i}{suffix}", planes, suffix)
+            reader = open_image(folder).reader
+            with pytest.raises(
+                ValueError, match=f"one shape and data type.*z1{suffix}"
+            ):
+                reader.read((slice(0, 3), slice(0, 9), slice(0, 9)))
 
 
-def test_a_plane_that_is_gone_or_damaged_is_named(tmp_path):
-    folder = write_planes(tmp_path / "p", STACK[:, 0])
+def test_a_plane_that_was_changed_makes_another_source(tmp_path):
+    folder = write_planes(tmp_path / "p", STACK[:, 0], ".png")
+    target = tmp_path / "a.ome.zarr"
+    write_pyramid(folder, target, client="threads")
+    write_planes(folder, STACK[:, 0] + 1, ".png")
+    with pytest.raises(ValueError, match=r"source\.stamp: '\w+' there, '\w+' here"):
+        write_pyramid(folder, target, client="threads", mode="a")
+
+
+def test_a_target_within_a_folder_of_planes_is_refused(tmp_path):
+    folder = write_planes(tmp_path / "p", STACK[:, 0], ".png")
+    with pytest.raises(ValueError, match="target and source must lie apart"):
+        write_pyramid(folder, folder, client="threads", mode="w")
+    assert open_image(folder).shape == (3, 40, 50)
+
+
+def test_what_a_picture_would_lose_is_refused(tmp_path):
+    frames = [Picture.fromarray(RGB), Picture.fromarray(RGB[::-1])]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=r"one frame, got 2 in .*a\.gif.*TIFF"):
+        open_image(tmp_path / "a.gif")
+    (tmp_path / "b.png").write_bytes(png_of_16_bits(RGB))
+    with pytest.raises(ValueError, match=r"up to 65535 in .*b\.png.*up to 255; save"):
+        open_image(tmp_path / "b.png")
+    raw = RGB.astype(">u2").tobytes()
+    (tmp_path / "c.ppm").write_bytes(b"P6 # a comment\n50 40\n65535\n" + raw)
+    (tmp_path / "d.pgm").write_bytes(b"P5 150 40 4095\n" + raw)
+    Picture.fromarray(RGB).save(tmp_path / "e.jp2")
+    blocks = (tmp_path / "e.jp2").read_bytes()
+    at = blocks.find(b"\xff\x4f\xff\x51") + 42
+    (tmp_path / "e.jp2").write_bytes(blocks[:at] + b"\x0b" + blocks[at + 1 :])
+    for name, most in (("c.ppm", 65535), ("d.pgm", 4095), ("e.jp2", 4095)):
+        with pytest.raises(ValueError, match=f"up to {most} in .*{name}"):
+            open_image(tmp_path / name)
+
+
+def test_planes_have_the_values_and_colours_of_their_files(tmp_path):
+    grey = RGB[..., 0]
+    colours = Picture.fromarray(RGB).quantize(16)
+    deep = grey.astype(np.uint16) * 257
+    alpha = np.dstack([grey, RGB[..., 1]])
+    for name, picture, expected in (
+        ("deep.png", Picture.fromarray(deep), deep),
+        ("one.png", Picture.fromarray(grey > 99), grey > 99),
+        ("alpha.png", Picture.fromarray(alpha), alpha),
+        ("palette.png", colours, np.array(colours.convert("RGB"))),
+        ("a.gif", colours, np.array(colours.convert("RGB"))),
+        ("a.jp2", Picture.fromarray(RGB), RGB),
+        ("a.pgm", Picture.fromarray(grey), grey),
+        ("a.pbm", Picture.fromarray(grey > 99), grey > 99),
+        ("a.tga", Picture.fromarray(RGB), RGB),
+        ("narrow.png", Picture.fromarray(RGB[:, :3]), RGB[:, :3]),
+    ):
+        picture.save(tmp_path / name)
+        found = open_picture(str(tmp_path / name))
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype), name
+        np.testing.assert_array_equal(found[()], expected, err_msg=name)
+
+
+def test_names_of_planes_are_no_patterns(tmp_path):
+    folder = write_planes(tmp_path / "[run 1]*", STACK[:, 0], ".png")
+    write_planes(tmp_path / "[run 1]*other", STACK[:, 1], ".png")
+    (folder / "z2.png").rename(folder / "z[2]?.png")
+    np.testing.assert_array_equal(pixels(open_image(folder)), STACK[:, 0])
+    np.testing.assert_array_equal(pixels(open_image(folder / "z[2]?.png")), STACK[2, 0])
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for i in range(2):
+        (folder / f"z{i}.png").rename(bare / f"plane{i}")
+    np.testing.assert_array_equal(pixels(open_image(bare)), STACK[:2, 0])
+
+
+def png_of_16_bits(colours):
+    """Write a PNG as its specification says: Pillow writes 8 bits for each colour."""
+
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    height, width, _ = colours.shape
+    rows = colours.astype(">u2").reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    data = b"".join(b"\0" + row.tobytes() for row in rows)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(data))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_a_plane_that_is_gone_or_damaged_is_named(tmp_path, suffix):
+    folder = write_planes(tmp_path / "p", STACK[:, 0], suffix)
     reader = open_image(folder).reader
-    (folder / "z1.tif").write_bytes(b"nothing")
-    with pytest.raises(OSError, match=r"cannot read \[0:9, 0:9\] of .*z1\.tif"):
-        reader.read((slice(0, 2), slice(0, 9), slice(0, 9)))
-    (folder / "z1.tif").unlink()
-    with pytest.raises(OSError, match=r"cannot read \[0:9, 0:9\] of .*z1\.tif"):
-        reader.read((slice(0, 2), slice(0, 9), slice(0, 9)))
+    plane = folder / f"z1{suffix}"
+    half = plane.read_bytes()[: plane.stat().st_size // 2]
+    for damage in (lambda: plane.write_bytes(half), lambda: plane.write_bytes(b"no")):
+        damage()
+        with pytest.raises(OSError, match=rf"\[0:40, 0:9\] of .*z1{suffix}: "):
+            reader.read((slice(0, 2), slice(0, 40), slice(0, 9)))
+    plane.unlink()
+    with pytest.raises(OSError, match=rf"\[0:40, 0:9\] of .*z1{suffix}: "):
+        reader.read((slice(0, 2), slice(0, 40), slice(0, 9)))

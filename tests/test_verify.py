@@ -461,6 +461,21 @@ def test_labels_are_checked_along_with_their_image(good):
     assert [level.path for level in listed.levels] == ["cells/0", "cells/1"]
 
 
+def test_labels_with_other_levels_than_their_image_are_a_note(good, tmp_path):
+    path = shutil.copytree(good("labels"), tmp_path / "a.zarr")
+    assert "label-places" not in {f.code for f in dp.verify_pyramid(path).notes}
+    cells = path / "labels" / "cells"
+    image = dp.open_image(cells)
+    dp.write_pyramid(image, tmp_path / "b.zarr", scale_factors=[{"y": 2, "x": 4}])
+    shutil.rmtree(cells)
+    shutil.copytree(tmp_path / "b.zarr", cells)
+    found = dp.verify_pyramid(path)
+    assert found.ok
+    [note] = [f for f in found.notes if f.code == "label-places"]
+    assert note.level == "labels/cells/1"
+    assert note.message == "voxels of z 1 (image 2), y 2 (image 2), x 4 (image 2)"
+
+
 def test_a_label_image_without_image_label_is_a_warning(good, tmp_path):
     path = shutil.copytree(good("labels"), tmp_path / "a.zarr")
     with mutations.Store(path).ome("labels/cells") as ome:

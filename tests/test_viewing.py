@@ -1,12 +1,15 @@
 """What viewers are handed: a server of stores, a state of Neuroglancer, layers."""
 
+import http.client
 import json
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 import webbrowser
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -43,7 +46,10 @@ def stored(tmp_path_factory):
 def server(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "digits.txt").write_bytes(b"0123456789")
+    (tmp_path / "folder" / "inner").mkdir()
     (tmp_path / "secret.txt").write_bytes(b"secret")
+    (tmp_path / "folder" / "link").symlink_to(tmp_path)
+    (tmp_path / "folder" / "link.txt").symlink_to(tmp_path / "secret.txt")
     store = zarr.storage.LocalStore(tmp_path / "folder", read_only=True)
     server = StoreServer({"data": store}, lambda base: f"{base}data/digits.txt")
     yield server
@@ -91,17 +97,68 @@ def test_the_server_answers_the_question_of_a_browser_before_a_range(server):
 
 
 @pytest.mark.parametrize(
+    ("asked", "status", "told"),
+    [(None, 200, None), ("bytes=2-9", 206, "bytes 2-5/10"), ("bytes=7-8", 416, None)],
+)
+def test_the_length_is_that_of_what_was_read(
+    server, tmp_path, monkeypatch, asked, status, told
+):
+    place = tmp_path / "folder" / "digits.txt"
+
+    async def getsize(*_):
+        place.write_bytes(b"abcdef")  # replaced before it is read
+        return 10
+
+    place.write_bytes(b"abcdef" if asked is None else b"0123456789")
+    monkeypatch.setattr("zarr.storage.LocalStore.getsize", getsize)
+    headers = {} if asked is None else {"Range": asked}
+    found = fetch(f"{server.url}data/digits.txt", **headers)
+    assert found[0] == status
+    assert int(found[1]["Content-Length"]) == len(found[2])
+    assert found[1]["Cache-Control"] == "no-store"
+    if told is not None:
+        assert (found[1]["Content-Range"], found[2]) == (told, b"cdef")
+
+
+def test_a_server_that_is_closed_ends_its_connections(server):
+    parts = urlsplit(server.url)
+    kept = http.client.HTTPConnection(parts.netloc, timeout=30)
+    kept.request("GET", f"{parts.path}data/digits.txt")
+    assert kept.getresponse().read() == b"0123456789"
+    server.close()
+    assert kept.sock.recv(1) == b""
+    kept.close()
+
+
+def test_a_server_that_closes_answers_nothing_more(server):
+    server._server.closing.set()
+    assert fetch(f"{server.url}data/digits.txt")[0] == 503
+
+
+def test_a_connection_that_says_nothing_is_ended(server, monkeypatch):
+    monkeypatch.setattr("dask_pyramid.serving._Handler.timeout", 0.1)
+    with socket.create_connection(server._server.server_address, timeout=30) as idle:
+        assert idle.recv(1) == b""
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "data/none",
         "data/../../secret.txt",
         "data/%2e%2e/secret.txt",
         "data/",
+        "data/inner",
+        "data/link/secret.txt",
+        "data/link.txt",
+        "data/C:%5Csecret.txt",
+        "data/a%00b",
         "other/a",
     ],
 )
 def test_the_server_shows_nothing_else(server, path):
     assert fetch(server.url + path)[0] == 404
+    assert fetch(server.url + path, "HEAD")[0] == 404
     token = urlsplit(server.url).path
     guessed = f"{server.url.removesuffix(token)}/guess/data/digits.txt"
     assert fetch(guessed)[0] == 404
@@ -158,6 +215,52 @@ def test_contrast_is_that_of_the_metadata_else_of_the_smallest_level():
     assert (first.low, first.high) == (0, 500)
     assert (second.low, second.high) == (0, 1)
     assert first.colour != second.colour
+
+
+@pytest.mark.parametrize(
+    "omero",
+    [
+        {"channels": {"0": {}}},
+        {"channels": ["red"]},
+        *(
+            {"channels": [{"window": window}]}
+            for window in (
+                [0, 9],
+                {"start": "0", "end": "9"},
+                {"start": 0},
+                {"start": float("nan"), "end": 9},
+                {"start": 0, "end": float("inf")},
+                {"start": 0, "end": 10**400},
+                {"start": False, "end": True},
+            )
+        ),
+    ],
+)
+def test_a_window_that_is_no_pair_of_numbers_is_not_taken(omero):
+    array = np.zeros((64, 64), "uint16")
+    array[20:40, 20:40] = 500
+    image = replace(open_image(array), omero=omero)
+    (channel,) = channels_of(build_pyramid(image, scale_factors=[2], method="mean"))
+    assert (channel.low, channel.high) == (0, 500)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "float64"])
+def test_labels_that_neuroglancer_cannot_draw_are_told(stored, monkeypatch, dtype):
+    pytest.importorskip("neuroglancer")
+    labels = build_pyramid(open_image(np.zeros((40, 48), dtype)), method="nearest")
+    monkeypatch.setitem(stored.labels, "odd", labels)
+    with pytest.warns(UserWarning, match=f"got {dtype} for 'odd', .* viewer='napari'"):
+        view = stored.view(browser=False)
+    view.close()
+    layers = neuroglancer_state(stored, "http://a/")["layers"]
+    assert "odd" not in {layer["name"] for layer in layers}
+
+
+def test_names_of_labels_are_quoted_in_their_source(stored, monkeypatch):
+    monkeypatch.setitem(stored.labels, "a b|c#?", stored.labels["cells"])
+    layer = neuroglancer_state(stored, "http://a/")["layers"][-1]
+    assert layer["name"] == "a b|c#?"
+    assert layer["source"] == "http://a/labels/a%20b%7Cc%23%3F/|zarr3:"
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def test_times_are_in_seconds():
         ([6, 5, 4, 3, 2, 1], r"increase, got steps from -1 to -1 for 'z'"),
         ([0, 0, 0, 0, 0, 0], "increase"),
         ([0, 1, np.nan, 3, 4, 5], "evenly spaced"),
+        (np.cumsum(1 + 0.05 * np.arange(6)), "from 1.05 to 1.25"),
         (list("abcdef"), r"must be numbers .*drop_vars\('z'\)"),
     ],
 )
@@ -74,8 +75,18 @@ def test_coordinates_that_are_not_even_are_refused(coordinates, text):
 
 
 def test_coordinates_of_32_bits_are_even_enough():
-    array = named().assign_coords(x=(np.arange(50) * 0.1 + 1000).astype(np.float32))
-    assert dp.open_image(array).scale[-1] == pytest.approx(0.1, rel=1e-4)
+    for start, rough in ((1000, 1e-4), (100_000, 1e-2)):
+        x = (np.arange(50) * 0.1 + start).astype(np.float32)
+        image = dp.open_image(named().assign_coords(x=x))
+        assert image.scale[-1] == pytest.approx(0.1, rel=rough)
+
+
+def test_steps_that_drift_a_little_each_are_not_even():
+    x = np.cumsum(1 + np.arange(2000) * 5e-7)
+    with pytest.raises(ValueError, match="evenly spaced"):
+        dp.open_image(
+            xr.DataArray(np.zeros((4, 2000)), dims=("y", "x"), coords={"x": x})
+        )
 
 
 def test_what_lies_in_a_file_stays_there(tmp_path):
@@ -111,6 +122,20 @@ def test_a_pyramid_goes_to_a_tree_and_back(tmp_path, stored):
         np.testing.assert_array_equal(level.compute(), expected.compute())
     assert dp.open_image(tree).shape == VOLUME.shape
     assert again.labels == {}
+
+
+def test_a_tree_of_images_that_are_no_levels_of_one_is_refused():
+    raw = named(z=2.0).to_dataset(name="image")
+    others = (
+        raw.astype("uint8"),
+        raw.rename(image="mask"),
+        raw.isel(z=slice(0, 3), c=[0, 1, 0]),  # smaller, but not along each axis
+        raw.transpose("c", "z", "x", "y"),
+    )
+    for other in others:
+        tree = xr.DataTree.from_dict({"raw": raw, "other": other})
+        with pytest.raises(ValueError, match=r"one image at decreasing sizes.*tree\["):
+            dp.open_image(tree)
 
 
 def test_ids_stay_ids_in_a_tree():

@@ -1,7 +1,7 @@
 """The floor: the I/O of a pyramid without its arithmetic, as fast as we know how.
 
-Reads every source chunk once and writes level 0, and for the other levels voxels that
-were read, which cost nothing to make and compress as level 0 does. Each thread has one
+Reads every source chunk once and writes level 0, and other levels that are ready-made:
+those of a pyramid, for what a codec takes depends on the voxels. Each thread has one
 buffer that it keeps; codecs are those of `zarrs`. Nothing of `dask_pyramid` is used.
 """
 
@@ -58,8 +58,10 @@ class Source:
         out[...] = np.transpose(self._array[tuple(stored)], self._order)
 
 
-def copy(source: Path, target: Path, *, layout: dict[str, Any], threads: int) -> None:
-    """Copy an image and write as much again as its levels are.
+def copy(
+    source: Path, target: Path, *, ready: Path, layout: dict[str, Any], threads: int
+) -> None:
+    """Copy an image and write its other levels.
 
     Parameters
     ----------
@@ -67,6 +69,8 @@ def copy(source: Path, target: Path, *, layout: dict[str, Any], threads: int) ->
         Zarr array or TIFF.
     target : Path
         Group to make.
+    ready : Path
+        Folder that holds the other levels, raw: `1.npy` and so on.
     layout : dict
         `order` of the axes of the source, `format` of Zarr, and of each level its
         `shape`, `chunks` and `shards`.
@@ -86,29 +90,32 @@ def copy(source: Path, target: Path, *, layout: dict[str, Any], threads: int) ->
             _create(target, k, image.dtype, layout)
             for k in range(len(layout["levels"]))
         ]
+    made = [np.load(ready / f"{k}.npy", mmap_mode="r") for k in range(1, len(arrays))]
     local = threading.local()
 
-    def one(job: tuple[zarr.Array[Any], tuple[slice, ...]]) -> None:
-        array, region = job
+    def one(job: tuple[int, tuple[slice, ...]]) -> None:
+        number, region = job
         if not hasattr(local, "voxels"):
             local.voxels = np.empty(most, image.dtype)
         shape = tuple(part.stop - part.start for part in region)
         block = local.voxels[: math.prod(shape)].reshape(shape)
-        if array is arrays[0]:
+        if number:
+            block[...] = made[number - 1][region]
+        else:
             image.read(region, block)
-        array[region] = block
+        arrays[number][region] = block
 
     jobs = []
-    for array in arrays:
-        at_once = image.chunks if array is arrays[0] else array.chunks
+    for number, array in enumerate(arrays):
+        at_once = array.chunks if number else image.chunks
         regions = _regions(array, at_once, voxels=array.size // (4 * threads))
-        jobs.append([(array, region) for region in regions])
+        jobs.append([(number, region) for region in regions])
     most = max(
         math.prod(part.stop - part.start for part in region)
         for _, region in itertools.chain(*jobs)
     )
     with ThreadPoolExecutor(threads) as pool:
-        for some in jobs:  # level 0 first: the others are made of what was read
+        for some in jobs:
             list(pool.map(one, some))
 
 
@@ -162,12 +169,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
+    parser.add_argument("ready", type=Path, help="folder of ready-made levels")
     parser.add_argument("layout", help="JSON")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     copy(
         options.source,
         options.target,
+        ready=options.ready,
         layout=json.loads(options.layout),
         threads=options.threads,
     )

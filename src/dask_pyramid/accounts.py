@@ -78,15 +78,7 @@ def base_records(
                 target, level, part, grid=before.grid
             ):
                 tally.remove(index, size=size, crc32=crc32)
-        records.append(
-            LevelRecord.counted_from(
-                tally,
-                path=level.path,
-                factors=level.factors,
-                steps=level.steps,
-                parent=level.parent,
-            )
-        )
+        records.append(LevelRecord.counted(level, tally))
     return tuple(records)
 
 
@@ -109,15 +101,7 @@ def records_without(
     for level, part, before in zip(plan.levels, parts, record.levels, strict=True):
         tally = before.tally()
         ledger.uncount(target, plan, level.number, part, tally)
-        records.append(
-            LevelRecord.counted_from(
-                tally,
-                path=level.path,
-                factors=level.factors,
-                steps=level.steps,
-                parent=level.parent,
-            )
-        )
+        records.append(LevelRecord.counted(level, tally))
     return tuple(records)
 
 
@@ -289,13 +273,7 @@ def _provenance(
         sigma=plan.sigma,
         nodata=plan.nodata,
         levels=tuple(
-            LevelRecord.counted_from(
-                tally,
-                path=level.path,
-                factors=level.factors,
-                steps=level.steps,
-                parent=level.parent,
-            )
+            LevelRecord.counted(level, tally)
             for level, tally in zip(plan.levels, tallies, strict=True)
             if tally is not None
         ),

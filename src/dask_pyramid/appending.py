@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid import growing, runner
+from dask_pyramid.execution import Execution
 from dask_pyramid.intents import appended, look, superseding
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.orders import image_places, reached
 from dask_pyramid.pyramid import Pyramid, stored_pyramid
-from dask_pyramid.session import Execution
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.identity import identify
-from dask_pyramid.store import targets
+from dask_pyramid.store.inplace import open_existing
 from dask_pyramid.store_options import StoreOptions, share_options
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def append(
         site.check("append")
         opened = _continuation(image, axes, site.existing, options=here)
         sources = image_places(opened)
-        targets.open_existing(store, sources=sources, options=there)  # lies apart
+        open_existing(store, sources=sources, options=there)  # lies apart
         source = identify(opened)
         if team.elsewhere:
             opened = runner.portable(opened)

@@ -143,13 +143,7 @@ def _provenance(
         mask=None if mask is None else public_source(mask.image),
         compressors=codecs,
         levels=tuple(
-            LevelRecord.counted_from(
-                tally,
-                path=level.path,
-                factors=level.factors,
-                steps=level.steps,
-                parent=level.parent,
-            )
+            LevelRecord.counted(level, tally)
             for level, tally in zip(plan.levels, tallies, strict=True)
         ),
     )

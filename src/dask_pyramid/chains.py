@@ -95,7 +95,7 @@ class Chains:
         axis = self._sweep.axis
         memory = self._backend.host_memory(shapes, np.dtype(self._plan.dtype))
         return [
-            Rolling(data, axis, first=need[axis][0])
+            Rolling(data, axis, origin=(first for first, _ in need))
             for data, need in zip(memory, self._needs, strict=True)
         ]
 
@@ -189,7 +189,9 @@ class Chains:
         """Return planes of a lane on the backend, filled up to plane `known`."""
         axis, held = self._sweep.axis, self.buffers[lane]
         memory = self._backend.mirror(held.planes(planes.start, planes.stop))
-        mirror = Rolling(memory, axis, first=planes.start)
+        origin = [first for first, _ in self._needs[lane]]
+        origin[axis] = planes.start
+        mirror = Rolling(memory, axis, origin=origin)
         if planes.start < known:
             self._backend.upload(
                 held.planes(planes.start, known),
@@ -219,7 +221,7 @@ class Chains:
                 for box, span in zip(wanted, spans, strict=True)
             )
             region = self._region(move.lane, wanted)
-            block = self._source(move.lane, region, below)
+            block = below.part(region)
             reduce_block(
                 block,
                 reduction,
@@ -238,17 +240,6 @@ class Chains:
                 wanted, level.steps, level.reaches, strict=True
             )
         ]
-
-    def _source(self, lane: int, region: Sequence[slice], below: Rolling) -> Any:
-        """Return voxels of the lane before."""
-        axis = self._sweep.axis
-        planes = below.planes(region[axis].start, region[axis].stop)
-        cut = [
-            slice(r.start - need[0], r.stop - need[0])
-            for r, need in zip(region, self._needs[lane - 1], strict=True)
-        ]
-        cut[axis] = slice(None)
-        return planes[tuple(cut)]
 
     def _mask(self, lane: int, region: Sequence[slice], *, like: Any) -> Any:
         """Return which of these voxels count, where they are; None for all."""

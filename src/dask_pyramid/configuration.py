@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["configured"]
+__all__ = ["configured", "is_configured"]
 
 _SECTION = "dask-pyramid"
 _log = logging.getLogger("dask_pyramid")
@@ -49,7 +49,22 @@ def configured(name: str, given: Any = None) -> Any:
         _tell_unknown(frozenset(unknown))
     # A section that was set as a whole has not all names; null leaves it to us.
     found = dask.config.get(f"{_SECTION}.{name}", None)
-    return defaults[name] if found is None else found
+    if found is None or found == defaults[name]:
+        return defaults[name]
+    _log.info("%s is %r, as dask's configuration says", name, found)
+    return found
+
+
+def is_configured(name: str) -> bool:
+    """Return whether dask's configuration says something else than the default.
+
+    Parameters
+    ----------
+    name : str
+        Any name; False for one that is not out of ``dask-pyramid.yaml``.
+    """
+    defaults = _defaults()
+    return name in defaults and configured(name) != defaults[name]
 
 
 @lru_cache(maxsize=1)

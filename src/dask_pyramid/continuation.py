@@ -20,6 +20,7 @@ def axis_of(image: Image, axis: str) -> int:
     if axis not in image.axes:
         raise ValueError(
             f"axis must be one of the pyramid's, {''.join(image.axes)!r}, got {axis!r}"
+            f"; give another, such as axis={image.axes[0]!r}"
         )
     return image.axes.index(axis)
 

@@ -205,21 +205,25 @@ def duration(sweep: Pass, budget: Budget) -> float:
 
     In decoded voxels of one worker.
     """
-    decoded, total = decoded_chunks(sweep, budget.chunks)
+    decoded, total = counts = decoded_chunks(sweep, budget.chunks)
     halo_free = all(r == Reach() for level in sweep.levels for r in level.reaches)
     # Without a halo nothing needs to be decoded twice: only if nothing else fits.
     avoided = _TWICE if halo_free and decoded > total else 1
-    return _time(sweep, budget) * avoided
+    return _time(sweep, budget, counts) * avoided
 
 
 def core_seconds(sweep: Pass, budget: Budget) -> float:
     """Return how long a pass takes with as many cores as workers, in seconds."""
-    return _time(sweep, budget) * budget.itemsize / _DECODE
+    counts = decoded_chunks(sweep, budget.chunks)
+    return _time(sweep, budget, counts) * budget.itemsize / _DECODE
 
 
-def _time(sweep: Pass, budget: Budget) -> float:
-    """Return how long a pass takes, in decoded voxels of one worker."""
-    decoded, total = decoded_chunks(sweep, budget.chunks)
+def _time(sweep: Pass, budget: Budget, counts: tuple[float, int]) -> float:
+    """Return how long a pass takes, in decoded voxels of one worker.
+
+    `counts` are its `decoded_chunks`.
+    """
+    decoded, total = counts
     if budget.read_once:
         decoded = total
     work = decoded * math.prod(budget.chunks)
@@ -308,7 +312,7 @@ def _grow(
         extent = step.sweep.extent
     if best is None:
         assert smallest is not None  # the first round has at least one option
-        return replace(smallest, cost=math.inf)
+        return smallest
     return best
 
 
@@ -328,6 +332,8 @@ def _option(sweep: Pass, budget: Budget) -> _Option:
     while (memory := task_memory(sweep, budget)) > budget.task_memory and slab > 8:
         slab //= 2
         sweep = replace(sweep, slab=slab)
+    if memory > budget.task_memory:
+        return _Option(sweep=sweep, memory=memory, cost=math.inf)
     doublings = math.log2(max(1, memory / _SMALL_TASK))
     cost = duration(sweep, budget) * (1 + _PER_DOUBLING * doublings)
     return _Option(sweep=sweep, memory=memory, cost=cost)

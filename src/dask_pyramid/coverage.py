@@ -55,7 +55,7 @@ class Coverage:
         self._sweep, self._needs = sweep, needs
         axis = sweep.axis
         self._buffers = [
-            Rolling(np.empty(shape, bool), axis, first=need[axis][0])
+            Rolling(np.empty(shape, bool), axis, origin=(first for first, _ in need))
             for shape, need in zip(shapes, needs, strict=True)
         ]
 
@@ -83,13 +83,5 @@ class Coverage:
 
     def part(self, lane: int, region: Sequence[slice]) -> np.ndarray[Any, Any]:
         """Return a view of the mask of voxels that are held."""
-        axis = self._sweep.axis
-        held: np.ndarray[Any, Any] = self._buffers[lane].planes(
-            region[axis].start, region[axis].stop
-        )
-        cut = [
-            slice(r.start - need[0], r.stop - need[0])
-            for r, need in zip(region, self._needs[lane], strict=True)
-        ]
-        cut[axis] = slice(None)
-        return held[tuple(cut)]
+        held: np.ndarray[Any, Any] = self._buffers[lane].part(region)
+        return held

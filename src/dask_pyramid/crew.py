@@ -7,11 +7,18 @@ in which a unit fits, for fewer units at a time are better than none.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from numbers import Integral
 from typing import TYPE_CHECKING, Literal
 
 from dask_pyramid.geometry import ceil_div
-from dask_pyramid.limits import RUNTIME_BYTES, default_workers, parse_memory
+from dask_pyramid.limits import (
+    RUNTIME_BYTES,
+    at_least,
+    at_most,
+    default_workers,
+    parse_memory,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +77,13 @@ class Crew:
     """Ways to run units, the best first."""
     offer: Offer = field(default_factory=Offer)
     """On which device they make levels."""
+    portion: Fraction = Fraction(1)
+    """Part of a limit that the process with the least of it gets."""
+
+    def limit_for(self, task_memory: int) -> int:
+        """Return the least `memory_limit` with which one unit fits everywhere."""
+        needed = (RUNTIME_BYTES + task_memory) / self.portion
+        return ceil_div(needed.numerator, needed.denominator)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,13 +195,15 @@ def of_members(members: Sequence[Member], memory_limit: int | str | None) -> Cre
     budgets = _budgets(members, memory_limit)
     if min(budgets) <= RUNTIME_BYTES:
         raise ValueError(
-            f"memory_limit must give each worker more than {RUNTIME_BYTES} bytes, "
+            f"memory_limit must give each worker more than {at_least(RUNTIME_BYTES)}, "
             f"which the libraries take, got {memory_limit!r} for {len(members)} "
-            f"workers, the least {min(budgets)}"
+            f"workers, the least {at_most(min(budgets))}"
         )
+    threads = [member.threads for member in members]
     kinds = {(member.threads, b) for member, b in zip(members, budgets, strict=True)}
     return Crew(
         memory_limit=sum(budgets),
+        portion=Fraction(min(threads), sum(threads)),
         shares=tuple(
             Share(
                 workers=sum(min(n, member.threads) for member in members),
@@ -195,7 +211,7 @@ def of_members(members: Sequence[Member], memory_limit: int | str | None) -> Cre
                 per_process=n,
                 task_memory=min((b - RUNTIME_BYTES) // min(n, t) for t, b in kinds),
             )
-            for n in range(max(member.threads for member in members), 0, -1)
+            for n in range(max(threads), 0, -1)
         ),
     )
 

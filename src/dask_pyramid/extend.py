@@ -10,13 +10,13 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import growing, runner
+from dask_pyramid.execution import Execution
 from dask_pyramid.growth import plan_levels, plan_updated
-from dask_pyramid.intents import Site, added, look, updated
+from dask_pyramid.intents import Growth, Site, added, look, updated
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.masks import open_mask
 from dask_pyramid.orders import reached
 from dask_pyramid.pyramid import Pyramid, stored_pyramid
-from dask_pyramid.session import Execution
 from dask_pyramid.store_options import StoreOptions, share_options
 from dask_pyramid.windows import parse_region
 
@@ -143,47 +143,63 @@ def add_levels(
         if site.is_listed:
             site = growing.settle(site, break_lock=break_lock)
         site.check("add_levels", published=False)
-        found = _mask_of(mask, site)
-        plan, n_kept = plan_levels(
-            site.existing,
-            method=method,
-            sigma=sigma,
-            scale_factors=scale_factors,
-            mask=found,
-            chunks=chunks,
-            shards=shards,
-            crew=team.crew,
-            replaces=replace,
-        )
-        growth = added(
+        growth = _added(
             site,
-            plan,
-            n_kept=n_kept,
-            replaces=replace,
+            _mask_of(mask, site),
+            planning={
+                "method": method,
+                "sigma": sigma,
+                "scale_factors": scale_factors,
+                "chunks": chunks,
+                "shards": shards,
+                "crew": team.crew,
+            },
             compressors=compressors,
-            mask=None if found is None else found.of_levels(plan.levels),
+            replaces=replace,
         )
-        if plan.passes or site.found is not None:
-            _warn_unnamed(site)
-            growing.grow(dataclasses.replace(growth, team=team), execution)
-        else:
-            growing.tidy(target, break_lock=break_lock)
+        _carry_out(dataclasses.replace(growth, team=team), execution)
     return stored_pyramid(target)
 
 
-def _mask_of(mask: Any, site: Site) -> Mask | None:
-    """Open the mask of a stored image."""
-    image = site.existing.image
-    return open_mask(mask, axes=image.axes, shape=image.shape)
+def _added(
+    site: Site,
+    mask: Mask | None,
+    *,
+    planning: Mapping[str, Any],
+    compressors: Any,
+    replaces: bool,
+) -> Growth:
+    """Plan the levels that an image lacks, and check that they may be written."""
+    plan, n_kept = plan_levels(site.existing, mask=mask, replaces=replaces, **planning)
+    return added(
+        site,
+        plan,
+        n_kept=n_kept,
+        replaces=replaces,
+        compressors=compressors,
+        mask=None if mask is None else mask.of_levels(plan.levels),
+    )
 
 
-def _warn_unnamed(site: Site) -> None:
+def _carry_out(growth: Growth, execution: Execution) -> None:
+    """Add levels, if any are lacking or were begun."""
+    site = growth.site
+    if not growth.plan.passes and site.found is None:
+        growing.tidy(site.target, break_lock=execution.break_lock)
+        return
     if not site.existing.named:
         warnings.warn(
             f"level 0 of {site.target} does not name its dimensions, as OME-Zarr "
             f"{site.existing.version} wants; it is left as it is",
             stacklevel=3,
         )
+    growing.grow(growth, execution)
+
+
+def _mask_of(mask: Any, site: Site) -> Mask | None:
+    """Open the mask of a stored image."""
+    image = site.existing.image
+    return open_mask(mask, axes=image.axes, shape=image.shape)
 
 
 def update_pyramid(

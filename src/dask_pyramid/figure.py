@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from dask_pyramid.axes import METRES, SPATIAL, per_axis
+from dask_pyramid.axes import SPATIAL, per_axis
 from dask_pyramid.canvas import FAINT, TEXT, new_figure
+from dask_pyramid.lengths import METRES
 from dask_pyramid.pictures import VIEWS, XY, Face, cheap_levels, paint, read_faces
 from dask_pyramid.tables import numbers_text
 
@@ -27,7 +28,7 @@ __all__ = ["plot_pyramid", "scale_bar_length"]
 
 # Inches: between panels, for the titles above and for the names of rows, and the least
 # height or width of a panel.
-_PAD, _TITLE, _LABEL, _LEAST = 0.1, 0.56, 0.25, 0.3
+_PAD, _TITLE, _LABEL, _LEAST = 0.1, 0.56, 0.35, 0.3
 
 # What a word is called on a scale bar.
 _SYMBOLS = {
@@ -75,7 +76,7 @@ def plot_pyramid(
     Returns
     -------
     matplotlib.figure.Figure
-        A panel, or three, for each level, its voxel size as title, and a scale bar.
+        A panel, or three, for each level, with its voxel size and a scale bar.
 
     Raises
     ------
@@ -100,12 +101,22 @@ def plot_pyramid(
         painted = paint(pyramid, pictures, index, window)
         for panel, number, picture in zip(row, picked, painted, strict=True):
             _draw(panel, pyramid, face, number, picture)
-        if len(faces) > 1 and face.column == 0:
-            row[0].set_ylabel(face.name, color=FAINT, fontsize=9)
-    for panel, number in zip(panels[0], picked, strict=True):
-        panel.set_title(_title(pyramid, number), color=TEXT, fontsize=10, loc="left")
-    _scale_bar(panels[0][0], pyramid)
+        if len(faces) > 1:
+            _name(row[0], face)
+    titles = [_title(pyramid, number) for number in picked]
+    longest = max(len(line) for title in titles for line in title.splitlines())
+    # A letter is about 0.6 of its size wide; 72 points are an inch.
+    size = min(10.0, 72 * width / len(picked) / (0.6 * longest))
+    for panel, title in zip(panels[0], titles, strict=True):
+        panel.set_title(title, color=TEXT, fontsize=size, loc="left")
+        _scale_bar(panel, pyramid)
     return figure
+
+
+def _name(panel: Axes, face: Face) -> None:
+    """Say beside a panel what it shows; below it if there is another to its left."""
+    write = panel.set_xlabel if face.column else panel.set_ylabel
+    write(face.name, color=FAINT, fontsize=8)
 
 
 def _empty(

@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dask_pyramid import runner
 from dask_pyramid.accounts import all_tallies, final_attributes, first_attributes
+from dask_pyramid.execution import run_left
 from dask_pyramid.intents import Growth, Site, look
 from dask_pyramid.plan import PyramidPlan
-from dask_pyramid.progress import progress_callback
 from dask_pyramid.receipts import ABSENT, Books
+from dask_pyramid.stopping import raise_if_asked
 from dask_pyramid.store import ledger, objects, publication, targets
 from dask_pyramid.store.locks import Lock
 from dask_pyramid.store.writers import WORK
 from dask_pyramid.units import Job
 
 if TYPE_CHECKING:
+    from dask_pyramid.execution import Execution
     from dask_pyramid.journal import Journal
     from dask_pyramid.provenance import Tally
-    from dask_pyramid.session import Execution
     from dask_pyramid.store.targets import Target
 
 __all__ = ["grow", "settle", "tidy"]
@@ -50,6 +50,7 @@ def grow(growth: Growth, execution: Execution) -> None:
     with Lock(
         target.open_for_lock(), str(target), break_lock=execution.break_lock
     ) as lock:
+        raise_if_asked()  # while it was planned
         _check_unchanged(growth)
         if _is_done(growth):
             ledger.clear_work(target)
@@ -123,31 +124,21 @@ def _remove(growth: Growth) -> None:
 
 
 def _run(growth: Growth, books: Books, execution: Execution) -> None:
-    plan = growth.plan
-    task = Job(
-        plan=plan,
-        reader=growth.image.reader,
-        target=growth.site.target,
-        fingerprint=growth.journal.fingerprint,
-        mask=growth.mask,
-        labels=growth.image.labels,
+    run_left(
+        Job(
+            plan=growth.plan,
+            reader=growth.image.reader,
+            target=growth.site.target,
+            fingerprint=growth.journal.fingerprint,
+            mask=growth.mask,
+            labels=growth.image.labels,
+        ),
+        books,
+        execution,
+        image=growth.image,
+        team=growth.team,
+        way_out="readers see what they saw; the same call goes on",
     )
-    with progress_callback(execution.progress, growth.image) as callback:
-        try:
-            runner.run_units(
-                task,
-                graph=growth.image.graph,
-                client=growth.team,
-                retries=execution.retries,
-                progress=callback,
-                skip=set(map(int, books.done.nonzero()[0])),
-                on_receipt=books.add,
-            )
-        except Exception as error:
-            error.add_note("readers see what they saw; the same call goes on")
-            raise
-        finally:
-            targets.release(growth.site.target)
 
 
 def settle(site: Site, *, break_lock: bool) -> Site:

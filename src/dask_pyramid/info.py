@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.metadata import parse_multiscales
-from dask_pyramid.plate_info import plate_of, plate_text
-from dask_pyramid.sources.stored import open_stored
+from dask_pyramid.omero import channel_labels
+from dask_pyramid.plate_info import plate_text, stored_plate
+from dask_pyramid.sources.stored import open_stored, stored_labels
 from dask_pyramid.store_options import StoreOptions, parse_options
 from dask_pyramid.stores import open_store
 from dask_pyramid.tables import Table, bytes_text, table_text, vectors
-from dask_pyramid.wording import unit_text
+from dask_pyramid.wording import other_axes, spatial, unit_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["info_text", "stored_info"]
 
@@ -40,8 +41,9 @@ def stored_info(
         `location`, `name`, `version` (of OME-Zarr), `zarr_format`, `axes`, `unit`,
         `dtype`, `method`, and `levels`: for each `path`, `shape`, `scale`,
         `translation`, `chunks`, `shards` (or None), `nbytes` (decoded) and
-        `compressors`. Axes are in the order of the arrays; `json.dumps` takes it. Of a
-        plate, what `plate_of` returns, and `location`.
+        `compressors`, as they are stored. `labels` are the names of the label images,
+        `channels` the labels of the channels. Axes are in the order of the arrays;
+        `json.dumps` takes it. Of a plate, what `plate_of` returns, and `location`.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def stored_info(
     try:  # its checks and messages
         stored = open_stored(place, storage_options=options)
     except ValueError:
-        plate = _plate(place, options)
+        plate = stored_plate(place, options)
         if plate is None:
             raise
         return {"location": shown, **plate}
@@ -76,7 +78,7 @@ def stored_info(
                 "chunks": array.chunks,
                 "shards": array.shards,
                 "nbytes": array.nbytes,
-                "compressors": [type(codec).__name__ for codec in array.compressors],
+                "compressors": _codecs(array),
             }
         )
     return {
@@ -88,19 +90,30 @@ def stored_info(
         "unit": found.unit,
         "dtype": stored.levels[0].dtype.name,
         "method": found.type,
+        "labels": sorted(stored_labels(group)),
+        "channels": channel_labels(stored.levels[0].omero),
         "levels": levels,
     }
 
 
-def _plate(place: str, options: StoreOptions | None) -> dict[str, Any] | None:
-    """Return what a plate lists; None if there is none, or nothing that can be read."""
-    import zarr
+def _codecs(array: Any) -> list[dict[str, Any]]:
+    """Return the compressors of an array as JSON: a name, and what it is set to."""
+    found = []
+    for codec in array.compressors:
+        if array.metadata.zarr_format == 2:
+            record = dict(codec.get_config())
+            name = record.pop("id")
+        else:
+            stored = codec.to_dict()
+            name, record = stored["name"], dict(stored.get("configuration", {}))
+        found.append({"name": name, **record})
+    return found
 
-    try:
-        group = zarr.open_group(open_store(place, options=options), mode="r")
-    except Exception:  # whatever zarr raises over damaged metadata; said already
-        return None
-    return plate_of(group)
+
+def _codec_text(codec: Mapping[str, Any]) -> str:
+    """Return a codec as its name, what it packs with, and the level."""
+    words = [codec["name"], codec.get("cname"), codec.get("level", codec.get("clevel"))]
+    return " ".join(str(word) for word in words if word is not None)
 
 
 def info_text(info: dict[str, Any]) -> str:
@@ -135,22 +148,36 @@ def info_text(info: dict[str, Any]) -> str:
             ("dtype", info["dtype"]),
             ("method", info["method"] or "unknown"),
             ("size", f"{bytes_text(sum(level['nbytes'] for level in levels))}, raw"),
+            *_named(info),
         ),
     )
     return "\n\n".join(map(table_text, (facts, _placed(info), _kept(levels))))
 
 
+def _named(info: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what there is beside the levels, as far as there is any."""
+    first = info["levels"][0]
+    others = other_axes(
+        info["axes"], first["scale"], first["translation"], info["unit"]
+    )
+    if others:
+        yield "other axes", others
+    for what in ("channels", "labels"):
+        if info[what]:
+            yield what, ", ".join(info[what])
+
+
 def _placed(info: dict[str, Any]) -> Table:
-    levels = info["levels"]
-    unit = unit_text(info["axes"], info["unit"])
+    levels, axes = info["levels"], info["axes"]
+    unit = unit_text(axes, info["unit"])
     return Table(
         header=("level", "shape", f"scale [{unit}]", f"translation [{unit}]"),
         rows=tuple(
             zip(
                 (level["path"] for level in levels),
                 vectors([level["shape"] for level in levels], " x "),
-                vectors([level["scale"] for level in levels]),
-                vectors([level["translation"] for level in levels]),
+                vectors(spatial(axes, [level["scale"] for level in levels])),
+                vectors(spatial(axes, [level["translation"] for level in levels])),
                 strict=True,
             )
         ),
@@ -167,7 +194,10 @@ def _kept(levels: list[dict[str, Any]]) -> Table:
                 vectors([level["chunks"] for level in levels], " x "),
                 vectors([level["shards"] for level in levels], " x "),
                 (bytes_text(level["nbytes"]) for level in levels),
-                (", ".join(level["compressors"]) or "-" for level in levels),
+                (
+                    ", ".join(map(_codec_text, level["compressors"])) or "-"
+                    for level in levels
+                ),
                 strict=True,
             )
         ),

@@ -97,7 +97,7 @@ def look(target: Target, **given: Any) -> Site:
     Parameters
     ----------
     target : Target
-        From `open_existing`.
+        From `inplace.open_existing`.
     **given
         Keyword arguments of `open_image`, for a group that says nothing itself.
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner, session
+from dask_pyramid.execution import Execution
 from dask_pyramid.intents import look
 from dask_pyramid.labelled import NAME, check_name, dressed, plan_labels, source_options
 from dask_pyramid.limits import tune_malloc
@@ -132,9 +133,7 @@ def write_labels(
     selects = check_selection(region, None, mode=mode)
     there = share_options(storage_options, labels, store)[1]
     here = source_options(labels, store, storage_options)
-    execution = session.Execution(
-        progress=progress, break_lock=break_lock, retries=retries
-    )
+    execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
     with runner.connect(
         client,
         workers=workers,
@@ -165,7 +164,7 @@ def write_labels(
     return stored_pyramid(place)
 
 
-def write_dressed(order: session.Order, execution: session.Execution) -> None:
+def write_dressed(order: session.Order, execution: Execution) -> None:
     """Write the label images of an order, whose image is complete.
 
     Parameters
@@ -204,7 +203,7 @@ def _write(
     compressors: Any,
     mode: str,
     team: runner.Team,
-    execution: session.Execution,
+    execution: Execution,
     region: Any = None,
 ) -> Target:
     """Write one label image, or a part of it, and list it; return where it is."""

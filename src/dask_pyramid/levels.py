@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import layout
-from dask_pyramid.axes import comparable, decimals, one_unit
 from dask_pyramid.factors import (
     absolute_factors,
     auto_factors,
@@ -18,12 +18,17 @@ from dask_pyramid.factors import (
     isotropic_factors,
 )
 from dask_pyramid.geometry import Factor, Placement, ceil_div, reduced_shape, spacing
+from dask_pyramid.lengths import comparable, decimals, one_unit
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Image
     from dask_pyramid.methods import Method
 
 __all__ = ["Level", "chain_of", "make_levels", "parent_of", "steps_between"]
+
+
+# Steps up to this are taken for images of any size: one of many, or one that will grow.
+_USUAL = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +121,7 @@ def make_levels(
     ValueError
         If an argument breaks a rule.
     """
-    asked = _factors(image, scale_factors, chunks)
-    factors = ((1,) * image.ndim, *asked)
+    factors = ((1,) * image.ndim, *_factors(image, scale_factors, chunks))
     shapes = [reduced_shape(image.shape, f) for f in factors]
     chunk_list = layout.level_chunks(
         chunks, shapes=shapes, axes=image.axes, itemsize=image.dtype.itemsize
@@ -136,15 +140,11 @@ def make_levels(
     for k, factor in enumerate(factors):
         parent = parent_of(factors, k, chain=method.chain)
         steps = factor if parent is None else steps_between(factor, factors[parent])
-        places.append(
-            _places(None if parent is None else places[parent], steps, method)
-        )
-        world = [
-            place.world(s, t)
-            for place, s, t in zip(
-                places[k], image.scale, image.translation, strict=True
-            )
-        ]
+        before = None if parent is None else places[parent]
+        places.append(_places(before, steps, method))
+        scale, translation = _world(image, places[k])
+        if exactly:
+            scale = tuple(map(spacing, image.scale, factor))
         levels.append(
             Level(
                 number=k,
@@ -152,11 +152,8 @@ def make_levels(
                 factors=factor,
                 parent=parent,
                 steps=steps,
-                scale=tuple(
-                    spacing(s, f) if exactly else w
-                    for s, f, (w, _) in zip(image.scale, factor, world, strict=True)
-                ),
-                translation=tuple(t for _, t in world),
+                scale=scale,
+                translation=translation,
                 chunks=chunk_list[k],
                 shards=shard_list[k],
                 path=str(k),
@@ -177,6 +174,20 @@ def _places(
             parent, steps, method.offsets(steps), strict=True
         )
     )
+
+
+def _world(
+    image: Image, places: Sequence[Placement]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return scale and translation of a level whose samples sit at these places."""
+    scale, translation = zip(
+        *(
+            place.world(s, t)
+            for place, s, t in zip(places, image.scale, image.translation, strict=True)
+        ),
+        strict=True,
+    )
+    return scale, translation
 
 
 def _factors(
@@ -207,7 +218,25 @@ def _factors(
             "scale_factors must be 'auto', 'isotropic' or a list with one entry for "
             f"each level, got {scale_factors!r}; three halvings are (2, 4, 8)"
         )
-    return absolute_factors(scale_factors, image.axes)
+    found = absolute_factors(scale_factors, image.axes)
+    for before, factors in pairwise(((1,) * image.ndim, *found)):
+        _check_size(steps_between(factors, before), reduced_shape(image.shape, before))
+    return found
+
+
+def _check_size(steps: Sequence[Factor], shape: Sequence[int]) -> None:
+    """Refuse a voxel at least twice as long as the level that it is made of.
+
+    Along all axes that are reduced, for thin stacks are fine.
+    """
+    reduced = [(f, n) for f, n in zip(steps, shape, strict=True) if f > 1]
+    if max(steps) > _USUAL and all(f >= 2 * n for f, n in reduced):
+        told = " x ".join(str(f) for f, _ in reduced)
+        raise ValueError(
+            "scale_factors must step by less than twice the level before, got a step "
+            f"of {told} for {' x '.join(str(n) for _, n in reduced)} voxels; "
+            f"{max(n for _, n in reduced)} leaves one voxel"
+        )
 
 
 def _goal(scale_factors: Any) -> Any:

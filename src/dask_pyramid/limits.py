@@ -11,6 +11,8 @@ from pathlib import Path
 
 __all__ = [
     "RUNTIME_BYTES",
+    "at_least",
+    "at_most",
     "default_workers",
     "parse_bytes",
     "parse_memory",
@@ -62,7 +64,7 @@ def parse_memory(limit: int | float | str | None) -> int:
     n_bytes = parse_bytes(limit, name="memory_limit")
     if n_bytes <= RUNTIME_BYTES:
         raise ValueError(
-            f"memory_limit must be more than {RUNTIME_BYTES} bytes, which the "
+            f"memory_limit must be more than {at_least(RUNTIME_BYTES)}, which the "
             f"libraries take, got {limit!r}"
         )
     return n_bytes
@@ -103,6 +105,22 @@ def parse_bytes(amount: int | float | str, *, name: str) -> int:
         raise ValueError(
             f"{name} must be a number of bytes or a text like '2 GiB', got {amount!r}"
         ) from None
+
+
+def at_least(n_bytes: int) -> str:
+    """Return an amount of memory for an error: who gives as much has enough.
+
+    Examples
+    --------
+    >>> at_least(2**28), at_least(2**28 + 1), at_most(2**28 - 1)
+    ('256 MiB', '257 MiB', '255 MiB')
+    """
+    return f"{-(-n_bytes // 2**20)} MiB"
+
+
+def at_most(n_bytes: int) -> str:
+    """Return an amount of memory for an error: who takes as much has it."""
+    return f"{n_bytes // 2**20} MiB"
 
 
 def default_workers() -> int:

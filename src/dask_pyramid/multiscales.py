@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["Dataset", "Multiscales", "check_path", "overlap"]
+__all__ = ["Dataset", "Multiscales", "check_path", "listed_paths", "ome_of", "overlap"]
 
 # Backslashes and drives would leave the group on Windows; no store takes the others.
 _FORBIDDEN = frozenset("\\:") | frozenset(map(chr, range(32)))
@@ -160,6 +158,40 @@ def check_path(path: str) -> None:
         raise ValueError(
             f"path of a dataset must not be a name that Zarr uses itself, got {path!r}"
         )
+
+
+def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the OME-Zarr metadata of a group: `ome`, or the attributes themselves.
+
+    Examples
+    --------
+    >>> ome_of({"ome": {"version": "0.5"}}), ome_of({"plate": {}})
+    ({'version': '0.5'}, {'plate': {}})
+    """
+    found = attributes.get("ome")
+    return found if isinstance(found, Mapping) else attributes
+
+
+def listed_paths(holder: Any, name: str) -> list[tuple[str | None, Any]]:
+    """Return what the list of a plate or a well holds: the path of each, and the entry.
+
+    The path is None where there is none, or one that `check_path` refuses.
+
+    Examples
+    --------
+    >>> listed_paths({"images": [{"path": "0"}, {"path": "../1"}]}, "images")
+    [('0', {'path': '0'}), (None, {'path': '../1'})]
+    """
+    entries = holder.get(name) if isinstance(holder, Mapping) else None
+    found: list[tuple[str | None, Any]] = []
+    for entry in entries if isinstance(entries, list) else []:
+        path = entry.get("path") if isinstance(entry, Mapping) else None
+        try:
+            check_path(path)  # type: ignore[arg-type]  # it refuses what is no text
+        except ValueError:
+            path = None
+        found.append((path, entry))
+    return found
 
 
 def overlap(a: str, b: str) -> bool:

@@ -9,7 +9,7 @@ from dask_pyramid import device as devices
 from dask_pyramid.configuration import configured
 from dask_pyramid.crew import Device, Offer
 from dask_pyramid.geometry import ceil_div
-from dask_pyramid.limits import parse_bytes
+from dask_pyramid.limits import at_most, parse_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -160,7 +160,7 @@ def _offer(
     memory = there // 2 if limit is None else _parsed(limit)
     if memory > there:
         raise ValueError(
-            f"gpu_memory_limit must be at most what a GPU has, {there} bytes, got "
+            f"gpu_memory_limit must be at most what a GPU has, {at_most(there)}, got "
             f"{limit!r}"
         )
     return Offer(device=device, memory=memory // sharing)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["default_omero"]
+__all__ = ["channel_labels", "default_omero", "is_finite"]
 
 # One channel is grey; several start with the two that add up to white, then the rest of
 # the fully saturated hues.
@@ -95,6 +96,30 @@ def default_omero(
     return source
 
 
+def channel_labels(omero: Mapping[str, Any] | None) -> list[str]:
+    """Return what channels are called, as far as it is said.
+
+    Examples
+    --------
+    >>> channel_labels({"channels": [{"label": "DAPI"}, {}]})
+    ['DAPI', '1']
+    """
+    channels = None if omero is None else omero.get("channels")
+    if not isinstance(channels, Sequence):
+        return []
+    entries = [entry if isinstance(entry, Mapping) else {} for entry in channels]
+    if not any(entry.get("label") for entry in entries):
+        return []
+    return [str(entry.get("label") or i) for i, entry in enumerate(entries)]
+
+
+def is_finite(value: Any) -> bool:
+    """Whether what stands in metadata is a number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
+
+
 def _windows(
     window: tuple[float, float] | Sequence[tuple[float, float]] | None, n: int
 ) -> list[tuple[float, float] | None]:
@@ -159,9 +184,7 @@ def _window(
     known = {
         key: value
         for key, value in (given.items() if isinstance(given, Mapping) else ())
-        if isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
+        if is_finite(value)
     }
     low, high = _limits(dtype, window)
     low, high = known.get("min", low), known.get("max", high)

@@ -24,6 +24,7 @@ __all__ = [
     "named",
     "nodata",
     "numbers",
+    "places",
     "region",
     "settings",
     "shard",
@@ -194,6 +195,20 @@ def numbers(text: str) -> Any:
     ({'z': 0.29, 'y': 0.26, 'x': 0.26}, (0.5,))
     """
     return by_axis(text, _number)
+
+
+def places(text: str) -> Any:
+    """Return spacings or places by axis, whose unit is given apart.
+
+    Examples
+    --------
+    >>> places("z=0.29,x=0.26")
+    {'z': 0.29, 'x': 0.26}
+    """
+    try:
+        return numbers(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; the unit goes to --unit") from None
 
 
 def lengths(text: str) -> Any:

@@ -19,7 +19,10 @@ from dask_pyramid.rendering import REFUSED
 from dask_pyramid.room import warn_of_room
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.graphs import graph_places
+from dask_pyramid.stopping import raise_if_asked
 from dask_pyramid.store import publication, targets
+from dask_pyramid.store.inplace import open_existing
+from dask_pyramid.store.packing import Package
 from dask_pyramid.store_options import StoreOptions, share_options
 from dask_pyramid.stores import lives_in_process
 
@@ -49,8 +52,10 @@ def make_order(
 
     Parameters
     ----------
-    image, target, labels, compressors, mode, storage_options
+    image, labels, compressors, mode, storage_options
         As for `dask_pyramid.write_pyramid`.
+    target : path, URL, zarr store or Package
+        As for `dask_pyramid.write_pyramid`; of a package the folder is written.
     reading : mapping
         Keyword arguments of `open_image`.
     planning : mapping
@@ -63,8 +68,12 @@ def make_order(
     FileNotFoundError, FileExistsError, ValueError, TypeError
         If an argument breaks a rule.
     """
+    shown = ""
+    if isinstance(target, Package):
+        shown, target = target.location, target.folder
     here, there = share_options(storage_options, image, target)
     opened = open_image(image, **reading, storage_options=here)
+    raise_if_asked()
     planning = dict(planning)
     mask = planning.pop("mask", None)
     masks = open_mask(
@@ -77,10 +86,16 @@ def make_order(
     read = [opened, *dressed.values(), *([] if masks is None else [masks.image])]
     sources = [place for each in read for place in image_places(each)]
     place = targets.open_target(
-        target, mode=mode, sources=sources, labels=tuple(dressed), options=there
+        target,
+        mode=mode,
+        sources=sources,
+        labels=tuple(dressed),
+        options=there,
+        shown=shown,
     )
     _check_reach(place, team)
     plan = plan_pyramid(opened, crew=team.crew, mask=masks, **planning)
+    raise_if_asked()
     if masks is not None:
         masks = masks.of_levels(plan.levels)
     order = order_of(
@@ -146,7 +161,7 @@ def reached(store: Any, options: StoreOptions, team: runner.Team) -> targets.Tar
     Parameters
     ----------
     store, options
-        As for `targets.open_existing`.
+        As for `inplace.open_existing`.
     team : Team
         Who runs the units.
 
@@ -155,7 +170,7 @@ def reached(store: Any, options: StoreOptions, team: runner.Team) -> targets.Tar
     FileNotFoundError, ValueError
         If it does not exist, or other processes cannot write to it.
     """
-    target = targets.open_existing(store, options=options)
+    target = open_existing(store, options=options)
     _check_reach(target, team)
     return target
 

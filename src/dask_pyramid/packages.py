@@ -11,13 +11,14 @@ from dask_pyramid.orders import image_places
 from dask_pyramid.pyramid import Pyramid, open_pyramid, stored_pyramid
 
 if TYPE_CHECKING:
+    from dask_pyramid.execution import Execution
     from dask_pyramid.store.packing import Package
 
 __all__ = ["carry_out", "check_package"]
 
 
 def carry_out(
-    order: session.Order, execution: session.Execution, package: Package | None
+    order: session.Order, execution: Execution, package: Package | None
 ) -> Pyramid:
     """Write an order and its label images, or check what is complete.
 
@@ -42,14 +43,18 @@ def carry_out(
     """
     if package is not None:
         check_package(order, package)
-        if package.exists and package.mode == "a":
+        # What an interrupted replacement has left is newer than the file.
+        nothing_begun = order.target.state == "empty"
+        if package.exists and package.mode == "a" and nothing_begun:
             _keep(package, order, execution)
             return open_pyramid(package.location)
     session.complete(order, execution)
     write_dressed(order, execution)
     if package is None:
         return stored_pyramid(order.target)
-    package.pack(order.job.plan.version)
+    packed = package.pack(order.job.plan.version, break_lock=execution.break_lock)
+    if not packed:
+        _check_packed(package, order, execution)
     return open_pyramid(package.location)
 
 
@@ -66,7 +71,17 @@ def check_package(order: session.Order, package: Package) -> None:
     package.check(order.job.plan.version, places)
 
 
-def _keep(package: Package, order: session.Order, execution: session.Execution) -> None:
+def _check_packed(package: Package, order: session.Order, execution: Execution) -> None:
+    """Check that what another process has packed is what an order would write."""
+    if package.mode != "a" or not package.exists:
+        raise OSError(
+            f"target must be written by one process, got {package.location}, which "
+            "another one has written meanwhile; look at it before you start again"
+        )
+    _keep(package, order, execution)
+
+
+def _keep(package: Package, order: session.Order, execution: Execution) -> None:
     """Check that a file that is there is what an order would write."""
     session.check_complete(replace(order, target=package.stored()), execution)
     missing = set(order.labels) - set(open_pyramid(package.location).labels)

@@ -93,6 +93,10 @@ class Pass:
     slab: int
     """Planes that are read at a time."""
 
+    def __hash__(self) -> int:
+        """Return a hash without the levels: it is asked for often."""
+        return hash((self.extent, self.axis, self.slab))
+
     @property
     def base(self) -> PassLevel:
         """The level that the grid is over."""
@@ -203,8 +207,9 @@ def _unit_range(sweep: Pass, axis: int) -> Range:
 
 @lru_cache(maxsize=4096)
 def _ranges(sweep: Pass, axis: int, index: int) -> tuple[tuple[Range, Range], ...]:
-    position = index + _unit_range(sweep, axis)[0]
-    last = index == sweep.grid[axis] - 1
+    first_unit, end_unit = _unit_range(sweep, axis)
+    position = first_unit + index
+    last = position == end_unit - 1
     owns: list[Range] = []
     for level, factor in zip(
         sweep.levels, _grid_factors(sweep.levels, axis), strict=True

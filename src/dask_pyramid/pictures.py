@@ -50,7 +50,7 @@ XY = Face(name="central plane", down="y", across="x", along="z", projected=False
 
 def _maximum(down: str, across: str, along: str, row: int = 0, column: int = 0) -> Face:
     return Face(
-        name=f"max. {along}",
+        name=f"maximum\nalong {along}",
         down=down,
         across=across,
         along=along,

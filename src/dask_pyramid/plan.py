@@ -7,34 +7,31 @@ serialises. `planning` makes it.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dask_pyramid import offload
 from dask_pyramid.cost import KERNEL_BYTES, Budget, decoded_chunks, task_memory
-from dask_pyramid.factors import plain, restored
-from dask_pyramid.geometry import Reach, ceil_div
+from dask_pyramid.geometry import ceil_div
 from dask_pyramid.holdings import buffer_memory
 from dask_pyramid.kernels import pays_to_compile
 from dask_pyramid.kernels.scratch import holds_intermediates
 from dask_pyramid.levels import Level
-from dask_pyramid.limits import RUNTIME_BYTES
-from dask_pyramid.methods import Method, Reduction, find_method
-from dask_pyramid.nodata import Nodata
-from dask_pyramid.passes import Pass, PassLevel, Units
+from dask_pyramid.limits import RUNTIME_BYTES, at_least, at_most
+from dask_pyramid.passes import Pass, Units
+from dask_pyramid.plan_json import plan_fields, plan_record
 from dask_pyramid.tiles import UNCUT, Tile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dask_pyramid.crew import Crew, Offer
+    from dask_pyramid.methods import Method, Reduction
+    from dask_pyramid.nodata import Nodata
 
 __all__ = ["Level", "PyramidPlan"]
-
-# Fields of levels that hold whole numbers or fractions.
-_FACTORS = frozenset(("factors", "steps"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,11 +162,11 @@ class PyramidPlan:
             on_gpu=self.source_on_gpu,
         )
         plan = replace(self, gpu_memory=memory)
-        least = plan.device_memory
-        if least > memory:
+        if plan.device_memory > memory:
+            least = at_least(plan.device_memory)
             raise ValueError(
-                f"gpu_memory_limit must give each process at least {least} bytes for "
-                f"these units, got {memory}; or give a smaller memory_limit, or "
+                f"gpu_memory_limit must give each process at least {least} for these "
+                f"units, got {at_most(memory)}; or give a smaller memory_limit, or "
                 "device='cpu'"
             )
         return plan
@@ -203,10 +200,10 @@ class PyramidPlan:
                     per_process=share.per_process,
                     memory_limit=crew.memory_limit,
                 ).offered(crew.offer)
-        least = share.processes * (RUNTIME_BYTES + self.task_memory)
+        least = at_least(crew.limit_for(self.task_memory))
         raise ValueError(
-            f"memory_limit must be at least {least} bytes for the units of the stored "
-            f"plan, got {crew.memory_limit}; give more memory, or start again with "
+            f"memory_limit must be at least {least} for the units of the stored plan, "
+            f"got {at_most(crew.memory_limit)}; give more memory, or start again with "
             "mode='w'"
         )
 
@@ -324,30 +321,7 @@ class PyramidPlan:
             All fields, and the figures derived from them; `method` by name. Units are
             given by their passes.
         """
-        record = asdict(self)
-        record["method"] = self.method.name
-        for level, entry in zip(self.levels, record["levels"], strict=True):
-            entry["n_objects"] = level.n_objects
-            entry |= {"factors": plain(level.factors), "steps": plain(level.steps)}
-        for sweep, entry in zip(self.passes, record["passes"], strict=True):
-            for member, noted in zip(sweep.levels, entry["levels"], strict=True):
-                noted["steps"] = plain(member.steps)
-            entry["grid"] = sweep.grid
-            entry["n_units"] = sweep.n_units
-        for name in (
-            "n_tasks",
-            "task_memory",
-            "peak_memory",
-            "device",
-            "gpu_places",
-            "device_memory",
-            "bytes_read",
-            "bytes_written",
-            "n_objects",
-            "decode_amplification",
-        ):
-            record[name] = getattr(self, name)
-        return record
+        return plan_record(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> PyramidPlan:
@@ -358,23 +332,7 @@ class PyramidPlan:
         ValueError
             If it is not a plan, or its method is not one of `METHODS`.
         """
-        try:
-            known = {item.name: _tuples(record[item.name]) for item in fields(cls)}
-            known["method"] = find_method(record["method"])
-            known["nodata"] = Nodata.from_json(record["nodata"])
-            known["levels"] = tuple(_restored(Level, e) for e in record["levels"])
-            known["passes"] = tuple(
-                _restored(
-                    Pass, {**e, "levels": [_restored_member(m) for m in e["levels"]]}
-                )
-                for e in record["passes"]
-            )
-            return cls(**known)
-        except (LookupError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"a stored plan must have all its fields, got one that this version "
-                f"cannot read: {error!r}; start again with mode='w'"
-            ) from error
+        return cls(**plan_fields(cls, record))
 
     def __str__(self) -> str:
         from dask_pyramid.plan_report import plan_text
@@ -385,20 +343,3 @@ class PyramidPlan:
         from dask_pyramid.plan_report import plan_html
 
         return plan_html(self)
-
-
-def _restored(kind: type[Any], entry: Mapping[str, Any]) -> Any:
-    """Return a frozen value from its JSON; what is derived is left out."""
-    found = {item.name: _tuples(entry[item.name]) for item in fields(kind)}
-    exactly = {name: restored(found[name]) for name in _FACTORS & found.keys()}
-    return kind(**found | exactly)
-
-
-def _restored_member(entry: Mapping[str, Any]) -> PassLevel:
-    reaches = tuple(Reach(**reach) for reach in entry["reaches"])
-    member: PassLevel = _restored(PassLevel, {**entry, "reaches": reaches})
-    return member
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value

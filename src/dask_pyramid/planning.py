@@ -5,10 +5,8 @@ Pure numbers: nothing is read, and nothing written.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import superblocks
@@ -19,7 +17,7 @@ from dask_pyramid.device import on_gpu
 from dask_pyramid.image import Image, reads_directly, working_bytes
 from dask_pyramid.kernels.scratch import holds_intermediates
 from dask_pyramid.levels import Level, make_levels
-from dask_pyramid.limits import RUNTIME_BYTES
+from dask_pyramid.limits import at_least, at_most
 from dask_pyramid.masks import open_mask
 from dask_pyramid.metadata import VERSIONS
 from dask_pyramid.methods import Method, Reduction, Sigma, find_method
@@ -247,7 +245,7 @@ def make_plan(
         levels=levels,
         passes=passes,
         source_chunks=image.chunks,
-        graph_tasks=_graph_tasks(image, levels, reductions),
+        graph_tasks=superblocks.graph_tasks(image, levels, reductions),
         source_direct=reads_directly(image),
         source_working=working_bytes(image),
         source_graph=image.reader is None,
@@ -351,11 +349,10 @@ def _fitting(
         passes, memory = choose_passes(levels, reductions, terms)
         if passes is not None:
             return passes, share
-    least = share.processes * (RUNTIME_BYTES + memory)
     raise ValueError(
-        f"memory_limit must be at least {least} bytes for this layout"
-        f"{f' on {share.processes} workers' if share.processes > 1 else ''}, got "
-        f"{crew.memory_limit}; or ask for smaller shards or chunks"
+        f"memory_limit must be at least {at_least(crew.limit_for(memory))} for this "
+        f"layout{f' on {share.processes} workers' if share.processes > 1 else ''}, got "
+        f"{at_most(crew.memory_limit)}; or ask for smaller shards or chunks"
     )
 
 
@@ -369,46 +366,3 @@ def _stream_axes(image: Image, crew: Crew) -> range:
     if crew.offer.device != "cpu":
         return range(first, first + 1)
     return range(first, max(first + 1, image.ndim - 1))
-
-
-def _graph_tasks(
-    image: Image, levels: Sequence[Level], reductions: Sequence[Reduction]
-) -> tuple[int, ...]:
-    """Return how many tasks each level adds to the lazy graph, its mask among them."""
-    ignore = reductions[0].ignore
-    masked = ignore is not None and ignore.masked
-    n_blocks = math.prod(map(len, image.blocks))
-    # Blocks are read, and with a mask that is, and both are put together.
-    counts = [(n_blocks if image.reader is not None else 0) + 2 * n_blocks * masked]
-    blocks, under = [image.blocks], [image.blocks]
-    waiting = [0]  # the mask of a level is made with the first level that needs it
-    for level, reduction in zip(levels[1:], reductions[1:], strict=True):
-        assert level.parent is not None  # only level 0 has none
-        made = partial(_blocks_made, level=level, first_axis=image.first_spatial)
-        count, above, after = made(blocks[level.parent], reduction)
-        blocks.append(after)
-        if masked:
-            inside = under[level.parent]
-            # Cut as the voxels are, but not reduced with them; then by itself.
-            count += superblocks.tasks(inside, above, reduction.halos)
-            count += waiting[level.parent] - math.prod(map(len, above))
-            waiting[level.parent] = 0
-            any_of = Reduction(kernel="any", steps=level.steps, filters=())
-            later, cut, after = made(inside, any_of)
-            if cut == above:  # which is done already
-                later = superblocks.tasks(cut, cut, any_of.halos)
-            waiting.append(later)
-            under.append(after)
-        counts.append(count)
-    return tuple(counts)
-
-
-def _blocks_made(
-    below: superblocks.Chunks, reduction: Reduction, *, level: Level, first_axis: int
-) -> tuple[int, superblocks.Chunks, superblocks.Chunks]:
-    """Return tasks of a reduction, blocks that it is made of, and those it makes."""
-    above = superblocks.merged(
-        below, level.steps, reduction.halos, first_axis=first_axis
-    )
-    count = superblocks.tasks(below, above, reduction.halos)
-    return count, above, superblocks.reduced(above, level.steps, level.shape)

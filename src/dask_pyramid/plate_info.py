@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.multiscales import check_path
+from dask_pyramid.locations import is_url, local_path, public_url
+from dask_pyramid.multiscales import listed_paths, ome_of
+from dask_pyramid.store_options import StoreOptions, parse_options
+from dask_pyramid.stores import open_store
 from dask_pyramid.tables import Table, table_text
 
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["plate_of", "plate_text"]
+__all__ = ["plate_of", "plate_text", "refuse_plate", "stored_plate"]
+
+# How many images of a plate a message names.
+_NAMED = 4
 
 
 def plate_of(group: zarr.Group) -> dict[str, Any] | None:
@@ -28,15 +35,15 @@ def plate_of(group: zarr.Group) -> dict[str, Any] | None:
         `name`, `version`, `zarr_format`, and `wells`: for each its `path` and the paths
         of its `images` from the plate on; `json.dumps` takes it.
     """
-    ome = _ome(group)
+    ome = ome_of(group.attrs.asdict())
     plate = ome.get("plate")
     if not isinstance(plate, Mapping):
         return None
     wells = []
-    for path in _paths(plate, "wells"):
+    for path in _safe_paths(plate, "wells"):
         node: Any = group.get(path)
-        well = {} if node is None else _ome(node).get("well", {})
-        images = [f"{path}/{name}" for name in _paths(well, "images")]
+        well = {} if node is None else ome_of(node.attrs.asdict()).get("well", {})
+        images = [f"{path}/{name}" for name in _safe_paths(well, "images")]
         wells.append({"path": path, "images": images})
     return {
         "name": plate.get("name"),
@@ -44,6 +51,62 @@ def plate_of(group: zarr.Group) -> dict[str, Any] | None:
         "zarr_format": group.metadata.zarr_format,
         "wells": wells,
     }
+
+
+def stored_plate(place: Any, options: StoreOptions | None) -> dict[str, Any] | None:
+    """Return what `plate_of` says of a path, a URL or a store; None if there is none.
+
+    Parameters
+    ----------
+    place : str or zarr store
+        What may hold a plate.
+    options : StoreOptions, optional
+        How to open a URL.
+    """
+    import zarr
+
+    store = open_store(place, options=options) if isinstance(place, str) else place
+    try:
+        group = zarr.open_group(store, mode="r")
+    except Exception:  # whatever zarr raises over damaged metadata; others say it
+        return None
+    return plate_of(group)
+
+
+def refuse_plate(location: Any, options: Any) -> None:
+    """Refuse a plate where an image is asked for.
+
+    Parameters
+    ----------
+    location, options
+        As for `dask_pyramid.open_pyramid`.
+
+    Raises
+    ------
+    ValueError
+        If there is a plate; the message names its images.
+    """
+    import zarr
+    from zarr.abc.store import Store
+
+    if isinstance(location, zarr.Group):
+        shown, plate = str(location.store_path), plate_of(location)
+    elif isinstance(location, str | os.PathLike):
+        shown = local_path(os.fspath(location))
+        plate = stored_plate(shown, parse_options(options, shown))
+        shown = public_url(shown) if is_url(shown) else shown
+    elif isinstance(location, Store):
+        shown, plate = str(location), stored_plate(location, None)
+    else:
+        return
+    if plate is None:
+        return
+    images = [image for well in plate["wells"] for image in well["images"]]
+    listed = ", ".join(images[:_NAMED]) + (", ..." if len(images) > _NAMED else "")
+    raise ValueError(
+        f"a pyramid must be an image, got the plate {shown!r}; open one of its "
+        f"{len(images)} images by its path within the plate: {listed or 'none yet'}"
+    )
 
 
 def plate_text(plate: Mapping[str, Any]) -> str:
@@ -66,19 +129,5 @@ def plate_text(plate: Mapping[str, Any]) -> str:
     return f"{table_text(facts)}\n\n{table_text(listed)}"
 
 
-def _ome(group: zarr.Group) -> Mapping[str, Any]:
-    attributes = group.attrs.asdict()
-    found = attributes.get("ome", attributes)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _paths(held: Any, name: str) -> list[str]:
-    entries = held.get(name) if isinstance(held, Mapping) else None
-    paths = [
-        entry["path"]
-        for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, Mapping) and isinstance(entry.get("path"), str)
-    ]
-    for path in paths:
-        check_path(path)
-    return paths
+def _safe_paths(holder: Any, name: str) -> list[str]:
+    return [path for path, _ in listed_paths(holder, name) if path is not None]

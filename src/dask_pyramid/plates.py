@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.configuration import configured
 from dask_pyramid.series import write_pyramids
-from dask_pyramid.store.contents import read_attributes, state_of
-from dask_pyramid.store.plates import Field, parse_field, put_plate, read_plate
+from dask_pyramid.store.plates import Field, check_plate, parse_field, put_plate
 from dask_pyramid.store.targets import open_location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dask_pyramid.pyramid import Pyramid
-    from dask_pyramid.store.targets import Target
     from dask_pyramid.store_options import StoreOptions
 
 __all__ = ["write_plate"]
@@ -60,7 +58,8 @@ def write_plate(
     Raises
     ------
     FileExistsError, ValueError, TypeError
-        As `write_pyramids`, or if a field has no valid name or two have the same.
+        As `write_pyramids`, if a field has no valid name or two have the same, or if
+        what is at the target is no plate, or one that cannot be added to.
     OSError
         As `write_pyramids`; ``mode="a"`` goes on.
 
@@ -86,7 +85,7 @@ def write_plate(
             "yourself to replace it"
         )
     place = open_location(target, options=storage_options)
-    _check_place(place, mode, version)
+    check_plate(place, fields, mode=mode, version=version)
     root = place.location.rstrip("/")
     written = write_pyramids(
         {f"{root}/{field.path}": image for field, image in fields.items()},
@@ -110,25 +109,3 @@ def _fields(images: Mapping[str, Any]) -> dict[Field, Any]:
             )
         fields[field] = image
     return fields
-
-
-def _check_place(place: Target, mode: str, version: str) -> None:
-    """Check that a plate may be written; nothing is."""
-    store = place.open()
-    state = state_of(store)
-    if state == "empty":
-        return
-    if mode == "w-":
-        raise FileExistsError(
-            f"target must be a new place, got {str(place)!r}; mode='a' goes on with a "
-            "plate, or adds to it"
-        )
-    attributes = read_attributes(store)
-    if state != "foreign" or (attributes and read_plate(store) is None):
-        raise FileExistsError(
-            f"target must be a plate, got {str(place)!r}, which is something else; "
-            "choose another name"
-        )
-    found = attributes.get("ome", attributes.get("plate", {})).get("version", version)
-    if found != version:
-        raise ValueError(f"version must be that of the plate, {found}, got {version}")

@@ -13,13 +13,16 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dask_pyramid.factors import plain, restored
 from dask_pyramid.geometry import Factor, ceil_div
 from dask_pyramid.nodata import Nodata
+
+if TYPE_CHECKING:
+    from dask_pyramid.levels import Level
 
 __all__ = [
     "KEY",
@@ -189,30 +192,16 @@ class LevelRecord:
 
     def extended(self, grid: Sequence[int]) -> LevelRecord:
         """Return the same record for a level that has grown."""
-        return LevelRecord.counted_from(
-            self.tally().extended(grid),
-            path=self.path,
-            factors=self.factors,
-            steps=self.steps,
-            parent=self.parent,
-        )
+        return LevelRecord.counted(self, self.tally().extended(grid))
 
     @classmethod
-    def counted_from(
-        cls,
-        tally: Tally,
-        *,
-        path: str,
-        factors: tuple[Factor, ...],
-        steps: tuple[Factor, ...],
-        parent: int | None,
-    ) -> LevelRecord:
+    def counted(cls, level: Level | LevelRecord, tally: Tally) -> LevelRecord:
         """Return the record of a level whose objects a tally has counted."""
         return cls(
-            path=path,
-            factors=factors,
-            steps=steps,
-            parent=parent,
+            path=level.path,
+            factors=level.factors,
+            steps=level.steps,
+            parent=level.parent,
             grid=tally.grid,
             objects=tally.objects,
             bytes=tally.bytes,

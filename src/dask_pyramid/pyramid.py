@@ -10,6 +10,7 @@ from dask_pyramid import graph
 from dask_pyramid.masks import open_mask
 from dask_pyramid.methods import METHODS, Method
 from dask_pyramid.planning import plan_pyramid
+from dask_pyramid.plate_info import refuse_plate
 from dask_pyramid.sources import open_image
 from dask_pyramid.sources.stored import open_stored, stored_labels
 
@@ -321,11 +322,16 @@ def open_pyramid(
     FileNotFoundError
         If there is nothing there.
     ValueError
-        If it is no OME-Zarr image, or an unfinished one.
+        If it is no OME-Zarr image, or an unfinished one; of a plate the message names
+        the images.
     PermissionError
         If a store refuses the credentials, or there are none.
     """
-    stored = open_stored(location, storage_options=storage_options)
+    try:
+        stored = open_stored(location, storage_options=storage_options)
+    except ValueError:
+        refuse_plate(location, storage_options)
+        raise
     return Pyramid(
         image=stored.levels[0],
         stored=stored.levels,

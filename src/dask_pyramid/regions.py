@@ -13,15 +13,16 @@ from dask_pyramid import growing
 from dask_pyramid.growth import plan_rewritten
 from dask_pyramid.intents import look, rewritten
 from dask_pyramid.sameness import check_same_job
-from dask_pyramid.store import targets
+from dask_pyramid.store.inplace import open_existing
 from dask_pyramid.windows import parse_region
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dask_pyramid.execution import Execution
     from dask_pyramid.passes import Part
     from dask_pyramid.plan import PyramidPlan
-    from dask_pyramid.session import Execution, Order
+    from dask_pyramid.session import Order
 
 __all__ = ["check_selection", "rewrite"]
 
@@ -92,7 +93,7 @@ def rewrite(
     else:
         parts = [_owned(plan, number) for number in plan.units.checked(units)]
     check_same_job(image, order.job, place, mask=order.mask, changed=True)
-    target = targets.open_existing(place.store or place.location, options=place.options)
+    target = open_existing(place.store or place.location, options=place.options)
     site = look(target)
     site.check(_VERB)
     if site.found is not None and site.found.published:

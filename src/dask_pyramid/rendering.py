@@ -6,16 +6,15 @@ smallest level.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_pyramid.omero import default_omero
+from dask_pyramid.omero import default_omero, is_finite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dask_pyramid.pyramid import Pyramid
 
 __all__ = ["REFUSED", "Channel", "channels_of"]
@@ -85,14 +84,14 @@ def channels_of(pyramid: Pyramid) -> tuple[Channel, ...]:
 
 
 def _window(channel: Any) -> tuple[float, float] | None:
-    """Return start and end of the window of a channel, if both are there."""
-    window: Mapping[str, Any] = (
-        channel.get("window") if isinstance(channel, dict) else None
-    ) or {}
-    low, high = window.get("start"), window.get("end")
-    if low is None or high is None or not low < high:
+    """Return start and end of the window of a channel, if they can be used."""
+    window = channel.get("window") if isinstance(channel, Mapping) else None
+    if not isinstance(window, Mapping):
         return None
-    return float(low), float(high)
+    pair: tuple[Any, Any] = window.get("start"), window.get("end")
+    if not all(map(is_finite, pair)) or not pair[0] < pair[1]:
+        return None
+    return float(pair[0]), float(pair[1])
 
 
 def _sample(pyramid: Pyramid) -> np.ndarray[Any, Any]:

@@ -134,9 +134,19 @@ def pyramid_html(pyramid: Pyramid) -> str:
     """
     svg = levels_svg(spatial(pyramid.axes, pyramid.shapes))
     sizes = [math.prod(shape) * pyramid.dtype.itemsize for shape in pyramid.shapes]
-    table = _pyramid_table(pyramid).beside("bytes, raw", map(bytes_text, sizes))
-    facts = f"{bytes_text(sum(sizes))} in all, raw"
+    table = _pyramid_table(pyramid).beside("memory", map(bytes_text, sizes))
+    facts = f"{bytes_text(sum(sizes))} of memory for all levels; {_parts(pyramid)}"
     return html_block(_pyramid_title(pyramid), table, facts=facts, svg=svg)
+
+
+def _parts(pyramid: Pyramid) -> str:
+    """Return what is held of a pyramid that is not read as a whole."""
+    if pyramid.plan is not None:
+        plan = pyramid.plan
+        workers = f"{plan.workers} worker{'s' if plan.workers > 1 else ''}"
+        return f"{bytes_text(plan.peak_memory)} to write it, with {workers}"
+    voxels = (math.prod(map(max, level.blocks)) for level in pyramid.stored)
+    return f"{bytes_text(max(voxels) * pyramid.dtype.itemsize)} for a block, at most"
 
 
 def _source_text(image: Image) -> str:

@@ -6,16 +6,19 @@ metadata of the store; the state says what is shown, in which contrast, and wher
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from dask_pyramid.axes import METRES, SI_PREFIXES, SPATIAL
+from dask_pyramid.axes import SPATIAL
+from dask_pyramid.lengths import METRES, SI_PREFIXES
 from dask_pyramid.metadata import parse_multiscales
 from dask_pyramid.rendering import REFUSED, Channel, channels_of
 
 if TYPE_CHECKING:
     from dask_pyramid.pyramid import Pyramid
 
-__all__ = ["check_drawable", "neuroglancer_state"]
+__all__ = ["check_drawable", "neuroglancer_state", "warn_of_labels"]
 
 _SECONDS = {f"{prefix}second": size for prefix, size in SI_PREFIXES.items()} | {
     "minute": 60.0,
@@ -62,6 +65,18 @@ def check_drawable(pyramid: Pyramid) -> None:
             f"dtype must be one that Neuroglancer draws, got {pyramid.dtype}; use "
             "viewer='napari', or convert the image"
         )
+
+
+def warn_of_labels(pyramid: Pyramid, *, stacklevel: int) -> None:
+    """Warn of label images that Neuroglancer cannot draw and that are left out."""
+    for name, labels in pyramid.labels.items():
+        if labels.dtype.name in REFUSED:
+            warnings.warn(
+                f"labels must be of a type that Neuroglancer draws, got {labels.dtype} "
+                f"for {name!r}, which is left out; use viewer='napari', or write them "
+                "as uint32",
+                stacklevel=stacklevel + 1,
+            )
 
 
 def neuroglancer_state(pyramid: Pyramid, source: str) -> dict[str, Any]:
@@ -134,7 +149,8 @@ def _layers(pyramid: Pyramid, source: str) -> list[dict[str, Any]]:
     ]
     for name, labels in pyramid.labels.items():
         if labels.dtype.name not in REFUSED:
-            layers.append(_segmentation(labels, f"{source}labels/{name}/", name))
+            place = f"{source}labels/{quote(name)}/"
+            layers.append(_segmentation(labels, place, name))
     return layers
 
 

@@ -8,10 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner, session
+from dask_pyramid.credentials import address_of
+from dask_pyramid.execution import Execution
 from dask_pyramid.limits import tune_malloc
-from dask_pyramid.orders import make_order
+from dask_pyramid.locations import is_url
+from dask_pyramid.orders import image_places, make_order
 from dask_pyramid.packages import carry_out, check_package
 from dask_pyramid.progress import progress_callback
+from dask_pyramid.store.apart import refuse_overlaps
 from dask_pyramid.store.packing import package_of
 
 if TYPE_CHECKING:
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
     from dask_pyramid.pyramid import Pyramid
     from dask_pyramid.store.packing import Package
     from dask_pyramid.store_options import StoreOptions
+
+    # The target as it was given, what is to be written there, and its zip file.
+    _Entry = tuple[str, session.Order, Package | None]
 
 __all__ = ["write_pyramids"]
 
@@ -77,7 +84,8 @@ def write_pyramids(
     ------
     FileNotFoundError, FileExistsError, ValueError, TypeError
         As `write_pyramid`. All images are opened and planned first: if one breaks a
-        rule nothing is written.
+        rule, or two targets are the same, or one is read by another, nothing is
+        written.
     OSError
         As `write_pyramid`; those that were written before stay, and ``mode="a"`` goes
         on.
@@ -98,12 +106,12 @@ def write_pyramids(
     given = {name: options.pop(name) for name in _RUNNING if name in options}
     execution = {name: options.pop(name) for name in _EXECUTION if name in options}
     with runner.connect(client, **given) as team:
-        orders: dict[str, tuple[session.Order, Package | None]] = {}
+        orders: list[_Entry] = []
         for target, image in images.items():
             package = package_of(target, mode)
             order = make_order(
                 image,
-                target if package is None else package.folder,
+                package or target,
                 reading={name: options.get(name) for name in _READING},
                 planning={name: options[name] for name in _PLANNING if name in options},
                 compressors=options.get("compressors"),
@@ -113,13 +121,14 @@ def write_pyramids(
             )
             if package is not None:
                 check_package(order, package)
-            orders[os.fspath(target)] = order, package
-        total = sum(order.job.plan.n_tasks for order, _ in orders.values())
+            orders.append((os.fspath(target), order, package))
+        _check_apart(orders)
+        total = sum(order.job.plan.n_tasks for _, order, _ in orders)
         with progress_callback(progress, f"{len(orders)} images") as callback:
             joint = _Joint(callback, total)
             written = {}
-            for target, (order, package) in orders.items():
-                how = session.Execution(progress=joint.update, **execution)
+            for target, order, package in orders:
+                how = Execution(progress=joint.update, **execution)
                 written[target] = carry_out(order, how, package)
                 joint.end(order.job.plan.n_tasks)
     return written
@@ -142,6 +151,19 @@ def _check(images: Mapping[Any, Any], options: Mapping[str, Any]) -> None:
                 f"targets must be paths or URLs, got {type(target).__name__}; use "
                 "write_pyramid for a store"
             )
+
+
+def _check_apart(orders: list[_Entry]) -> None:
+    """Check that no target overlaps another one, or the source of another image."""
+    places: list[str] = []
+    sources: list[str] = []
+    for _, order, package in orders:
+        place = order.target.location if package is None else package.location
+        if is_url(place):
+            place = address_of(place, order.target.options)
+        places.append(place)
+        sources += image_places(order.image)
+    refuse_overlaps(places, sources)
 
 
 class _Joint:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner
 from dask_pyramid.attributes import group_attributes
+from dask_pyramid.execution import Execution, run_left
 from dask_pyramid.jobs import (
     StoredJob,
     check_unchanged,
@@ -21,9 +22,9 @@ from dask_pyramid.jobs import (
     reopen,
     reopen_mask,
 )
-from dask_pyramid.progress import progress_callback
 from dask_pyramid.receipts import Books, can_read
 from dask_pyramid.sameness import check_same_job
+from dask_pyramid.stopping import raise_if_asked
 from dask_pyramid.store import ledger, publication, targets
 from dask_pyramid.store.locks import Lock
 from dask_pyramid.units import Job
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from dask_pyramid.store.targets import Target
 
 __all__ = [
-    "Execution",
     "Order",
     "check_complete",
     "complete",
@@ -68,18 +68,6 @@ class Order:
     """Who runs the units."""
     labels: Mapping[str, Image] = field(default_factory=dict)
     """Label images that are written after it, by name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Execution:
-    """How units are run; nothing that is stored depends on it."""
-
-    progress: Any = None
-    """True, False, None or a callback."""
-    break_lock: bool = False
-    """Whether to take the lock of another process."""
-    retries: int | None = None
-    """How often a unit is tried again after an error that may pass; None: as set."""
 
 
 def write(order: Order, execution: Execution) -> None:
@@ -186,11 +174,15 @@ def run_share(
 def finish(target: Target, execution: Execution, *, limits: Mapping[str, Any]) -> None:
     """Publish a pyramid all of whose first pass is done; later passes are run here.
 
+    One that is complete is left as it is.
+
     Raises
     ------
     OSError
         If units of the first pass are missing; the message names them.
     """
+    if target.state == "complete" and ledger.read_job(target) is None:
+        return  # finished before: there is nothing left to do
     order = _reordered(target, limits)
     plan = order.job.plan
     if target.state == "complete":
@@ -278,35 +270,25 @@ def _run(
     execution: Execution,
     only: Container[int] | None = None,
 ) -> None:
-    plan = order.job.plan
-    task = Job(
-        plan=plan,
-        reader=order.image.reader,
-        target=order.target,
-        fingerprint=order.job.fingerprint,
-        mask=order.mask,
-        labels=order.image.labels,
-    )
-    done = set(map(int, books.done.nonzero()[0]))
+    done = int(books.done.sum())
     if done:
-        _log.info("%d of %d units are done already", len(done), plan.n_tasks)
-    with progress_callback(execution.progress, order.image) as callback:
-        try:
-            runner.run_units(
-                task,
-                graph=order.image.graph,
-                client=order.team,
-                progress=callback,
-                retries=execution.retries,
-                skip=done,
-                only=only,
-                on_receipt=books.add,
-            )
-        except Exception as error:
-            error.add_note("what is done is kept: mode='a' goes on with it")
-            raise
-        finally:
-            targets.release(order.target)
+        _log.info("%d of %d units are done already", done, order.job.plan.n_tasks)
+    run_left(
+        Job(
+            plan=order.job.plan,
+            reader=order.image.reader,
+            target=order.target,
+            fingerprint=order.job.fingerprint,
+            mask=order.mask,
+            labels=order.image.labels,
+        ),
+        books,
+        execution,
+        image=order.image,
+        team=order.team,
+        only=only,
+        way_out="what is done is kept: mode='a' goes on with it",
+    )
 
 
 def _ready(
@@ -325,6 +307,7 @@ def _ready(
 
 def _publish(order: Order, books: Books, lock: Lock) -> None:
     plan = order.job.plan
+    raise_if_asked()
     check_unchanged(order.job, order.image, order.mask)
     lock.check()
     attributes = group_attributes(

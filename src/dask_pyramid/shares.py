@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import runner, session
+from dask_pyramid.execution import Execution
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.orders import make_order
 from dask_pyramid.pyramid import Pyramid, stored_pyramid
@@ -155,7 +156,7 @@ def run_units(
         "device": device,
         "gpu_memory_limit": gpu_memory_limit,
     }
-    execution = session.Execution(progress=progress)
+    execution = Execution(progress=progress)
     return session.run_share(
         place, execution, share=shard, numbers=units, limits=limits
     )
@@ -175,7 +176,8 @@ def finish_pyramid(
     """Publish a pyramid whose units are done.
 
     Units that read stored levels and are left, because shares were run one after the
-    other, are run here; they are few and small.
+    other, are run here; they are few and small. A pyramid that is complete stays as
+    it is.
 
     Parameters
     ----------
@@ -194,7 +196,8 @@ def finish_pyramid(
     Raises
     ------
     FileNotFoundError
-        If there is no stored plan, or units that read the source are not done.
+        If there is neither plan nor pyramid, or units that read the source are not
+        done.
     OSError
         If objects are missing, or the target is locked; nothing is published.
 
@@ -212,6 +215,6 @@ def finish_pyramid(
         "device": device,
         "gpu_memory_limit": gpu_memory_limit,
     }
-    execution = session.Execution(progress=progress, break_lock=break_lock)
+    execution = Execution(progress=progress, break_lock=break_lock)
     session.finish(place, execution, limits=limits)
     return stored_pyramid(place)

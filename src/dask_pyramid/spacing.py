@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.axes import SPATIAL, comparable, normalise_unit, per_axis
+from dask_pyramid.axes import SPATIAL, normalise_unit, per_axis
+from dask_pyramid.lengths import comparable
 
 if TYPE_CHECKING:
     from dask_pyramid.image import Image

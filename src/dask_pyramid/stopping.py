@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM, which batch systems send before they kill, as exceptions."""
+"""Ctrl-C and SIGTERM, which batch systems send before they kill, as exceptions.
+
+Python raises them wherever the main thread is. In a callback of a weak reference or in
+``__del__`` it ignores what is raised. So it is kept, too, for those who look.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,23 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Terminated", "raising_on_signals"]
+__all__ = ["Terminated", "raise_if_asked", "raising_on_signals"]
 
 
 class Terminated(KeyboardInterrupt):
     """The process was asked to end by SIGTERM."""
+
+
+_asked: list[type[KeyboardInterrupt]] = []
+
+
+def raise_if_asked() -> None:
+    """Raise again what a signal has raised, in the main thread.
+
+    Called where a run waits, and between its steps.
+    """
+    if _asked and threading.current_thread() is threading.main_thread():
+        raise _asked[-1]
 
 
 @contextmanager
@@ -37,7 +53,8 @@ def raising_on_signals(tell: Callable[[], object]) -> Iterator[None]:
         if not told:
             told = True
             tell()
-        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        _asked.append(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
+        raise _asked[-1]
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
     # What a shell starts in the background ignores SIGINT, and shall.
@@ -48,3 +65,4 @@ def raising_on_signals(tell: Callable[[], object]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _asked.clear()

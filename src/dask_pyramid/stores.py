@@ -5,6 +5,7 @@ The one place where a path or URL becomes a zarr store.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.locations import is_url, is_zipped, local_path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_bucket",
+    "is_zip_store",
     "lives_in_process",
     "open_store",
     "place_of",
@@ -59,7 +61,7 @@ def open_store(
     from zarr.storage import LocalStore
 
     location = local_path(location)
-    if is_zipped(location):
+    if is_zip_store(location):
         from dask_pyramid.zip_store import ZippedStore
 
         return ZippedStore(location)
@@ -70,6 +72,19 @@ def open_store(
     return UrlStore(
         location, options or StoreOptions(), read_only=read_only, hurried=hurried
     )
+
+
+def is_zip_store(location: str) -> bool:
+    """Whether a path is of a zipped OME-Zarr file, by its name or how it begins.
+
+    The name is not enough: a link to the file may lack the suffix, or lead to a file
+    without it. RFC-9 has the metadata of the root first.
+    """
+    if is_zipped(location) or is_url(location) or not Path(location).is_file():
+        return is_zipped(location)
+    with Path(location).open("rb") as file:
+        head = file.read(64)
+    return head.startswith(b"PK\3\4") and head[30:].startswith(b"zarr.json")
 
 
 def check_bucket(store: Store) -> None:

@@ -9,14 +9,27 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_left, bisect_right
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dask_pyramid.geometry import Factor, Reach, ceil_div
+from dask_pyramid.methods import Reduction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Chunks", "borrowed", "merged", "reduced", "resampled", "tasks"]
+    from dask_pyramid.image import Image
+    from dask_pyramid.levels import Level
+
+__all__ = [
+    "Chunks",
+    "borrowed",
+    "graph_tasks",
+    "merged",
+    "reduced",
+    "resampled",
+    "tasks",
+]
 
 Chunks = tuple[tuple[int, ...], ...]
 """Blocks along each axis, as dask has them."""
@@ -55,18 +68,33 @@ def merged(
     >>> merged(((3, 3, 3),), (2,), (Reach(),))
     ((9,),)
     """
-    sizes = [max(blocks) for blocks in chunks]
     shape = [sum(blocks) for blocks in chunks]
-    while math.prod(sizes) < _BLOCK_VOXELS:
+    sizes = _grown([max(blocks) for blocks in chunks], shape, first_axis=first_axis)
+    return tuple(
+        _merge(blocks, size, step, max(reach.before, reach.after, 1))
+        for blocks, size, step, reach in zip(chunks, sizes, steps, reaches, strict=True)
+    )
+
+
+def _grown(
+    sizes: Sequence[int],
+    shape: Sequence[int],
+    *,
+    first_axis: int,
+    growth: float = 1.0,
+) -> list[int]:
+    """Return sizes doubled, the smallest first, until a block is large enough.
+
+    A block is that and what is made of it, `growth` times as large.
+    """
+    sizes = list(sizes)
+    while math.prod(sizes) * growth < _BLOCK_VOXELS:
         growing = [i for i in range(first_axis, len(sizes)) if sizes[i] < shape[i]]
         if not growing:
             break
         smallest = min(growing, key=lambda i: sizes[i])
         sizes[smallest] = min(2 * sizes[smallest], shape[smallest])
-    return tuple(
-        _merge(blocks, size, step, max(reach.before, reach.after, 1))
-        for blocks, size, step, reach in zip(chunks, sizes, steps, reaches, strict=True)
-    )
+    return sizes
 
 
 def _merge(
@@ -127,12 +155,7 @@ def resampled(
             break
         largest = max(cut, key=lambda i: sizes[i])
         sizes[largest] = ceil_div(sizes[largest], 2)
-    while math.prod(sizes) * growth < _BLOCK_VOXELS:
-        growing = [i for i in range(first_axis, len(sizes)) if sizes[i] < shape[i]]
-        if not growing:
-            break
-        smallest = min(growing, key=lambda i: sizes[i])
-        sizes[smallest] = min(2 * sizes[smallest], shape[smallest])
+    sizes = _grown(sizes, shape, first_axis=first_axis, growth=growth)
     return tuple(
         _merge(blocks if max(blocks) <= size else _regular(n, size), size, 1, shortest)
         for blocks, size, shortest, n in zip(chunks, sizes, least, shape, strict=True)
@@ -243,3 +266,59 @@ def _parts(before: Chunks, after: Chunks) -> int:
         pieces *= len(old) + sum(cuts)
         whole *= cuts.count(0)
     return pieces - whole
+
+
+def graph_tasks(
+    image: Image, levels: Sequence[Level], reductions: Sequence[Reduction]
+) -> tuple[int, ...]:
+    """Return how many tasks each level adds to the lazy graph, its mask among them.
+
+    Parameters
+    ----------
+    image : Image
+        Level 0, and the blocks in which it is read.
+    levels : sequence of Level
+        All levels.
+    reductions : sequence of Reduction
+        How each is made from its parent.
+
+    Returns
+    -------
+    tuple of int
+        One number for each level.
+    """
+    ignore = reductions[0].ignore
+    masked = ignore is not None and ignore.masked
+    n_blocks = math.prod(map(len, image.blocks))
+    # Blocks are read, and with a mask that is, and both are put together.
+    counts = [(n_blocks if image.reader is not None else 0) + 2 * n_blocks * masked]
+    blocks, under = [image.blocks], [image.blocks]
+    waiting = [0]  # the mask of a level is made with the first level that needs it
+    for level, reduction in zip(levels[1:], reductions[1:], strict=True):
+        assert level.parent is not None  # only level 0 has none
+        made = partial(_blocks_made, level=level, first_axis=image.first_spatial)
+        count, above, after = made(blocks[level.parent], reduction)
+        blocks.append(after)
+        if masked:
+            inside = under[level.parent]
+            # Cut as the voxels are, but not reduced with them; then by itself.
+            count += tasks(inside, above, reduction.halos)
+            count += waiting[level.parent] - math.prod(map(len, above))
+            waiting[level.parent] = 0
+            any_of = Reduction(kernel="any", steps=level.steps, filters=())
+            later, cut, after = made(inside, any_of)
+            if cut == above:  # which is done already
+                later = tasks(cut, cut, any_of.halos)
+            waiting.append(later)
+            under.append(after)
+        counts.append(count)
+    return tuple(counts)
+
+
+def _blocks_made(
+    below: Chunks, reduction: Reduction, *, level: Level, first_axis: int
+) -> tuple[int, Chunks, Chunks]:
+    """Return tasks of a reduction, blocks that it is made of, and those it makes."""
+    above = merged(below, level.steps, reduction.halos, first_axis=first_axis)
+    count = tasks(below, above, reduction.halos)
+    return count, above, reduced(above, level.steps, level.shape)

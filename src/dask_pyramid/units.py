@@ -234,16 +234,8 @@ class _Run:
         if not self.written:
             check_current(self.job.target, self.job.fingerprint)
         level = self.sweep.levels[move.lane]
-        own = self.owns[move.lane]
-        axis = self.sweep.axis
-        planes: Array = self.buffers[move.lane].planes(move.start, move.stop)
-        cut = [
-            slice(start - need[0], stop - need[0])
-            for (start, stop), need in zip(own, self.needs[move.lane], strict=True)
-        ]
-        cut[axis] = slice(None)
-        values = planes[tuple(cut)]
-        region = self._box(own, move.start, move.stop)
+        region = self._box(self.owns[move.lane], move.start, move.stop)
+        values: Array = self.buffers[move.lane].part(region)
         writer = self.job.target.level_writer(self.job.plan.levels[level.level])
         if values.flags.c_contiguous:
             self.written.append(writer.write(region, values))

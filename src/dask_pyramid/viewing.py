@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dask_pyramid.layers import napari_layers
-from dask_pyramid.scene import check_drawable, neuroglancer_state
+from dask_pyramid.scene import check_drawable, neuroglancer_state, warn_of_labels
 from dask_pyramid.serving import StoreServer
 from dask_pyramid.stores import open_store, within
 
@@ -84,6 +84,7 @@ def view_pyramid(
     if viewer == "napari":
         return _in_napari(pyramid)
     check_drawable(pyramid)
+    warn_of_labels(pyramid, stacklevel=3)
     view = View(_serve(pyramid, port))
     if browser:
         _open_browser(view.url)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid import runner, session
+from dask_pyramid import runner
+from dask_pyramid.execution import Execution
 from dask_pyramid.limits import tune_malloc
 from dask_pyramid.orders import make_order
 from dask_pyramid.packages import carry_out
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.factors import ScaleFactors
     from dask_pyramid.methods import Method
+    from dask_pyramid.store.packing import Package
     from dask_pyramid.store_options import StoreOptions
 
 __all__ = ["write_pyramid"]
@@ -184,12 +186,8 @@ def write_pyramid(
     """
     tune_malloc()
     selects = check_selection(region, units, mode=mode, labels=labels)
-    package = package_of(target, mode)
-    if selects and package is not None:
-        raise ValueError(
-            f"region and units must go to a folder or a store, got {target!r}; a zip "
-            "file is written once"
-        )
+    package = _package(target, mode, selects=selects)
+    execution = Execution(progress=progress, break_lock=break_lock, retries=retries)
     with runner.connect(
         client,
         workers=workers,
@@ -199,7 +197,7 @@ def write_pyramid(
     ) as team:
         order = make_order(
             image,
-            target if package is None else package.folder,
+            package or target,
             reading={
                 "axes": axes,
                 "scale": scale,
@@ -224,10 +222,18 @@ def write_pyramid(
             team=team,
             storage_options=storage_options,
         )
-        execution = session.Execution(
-            progress=progress, break_lock=break_lock, retries=retries
-        )
         if not selects:
             return carry_out(order, execution, package)
         rewrite(order, execution, region=region, units=units)
     return stored_pyramid(order.target)
+
+
+def _package(target: Any, mode: str, *, selects: bool) -> Package | None:
+    """Return the zip file that a target means; no part of one is written again."""
+    package = package_of(target, mode)
+    if selects and package is not None:
+        raise ValueError(
+            f"region and units must go to a folder or a store, got {target!r}; a zip "
+            "file is written once"
+        )
+    return package

@@ -56,8 +56,10 @@ class ZippedStore(Store):
     def __init__(self, path: str) -> None:
         super().__init__(read_only=True)
         self.location, self.options = os.path.realpath(path), StoreOptions()
+        # Kept open: the list is of this file, even if another one takes its name.
+        self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115
         try:
-            with zipfile.ZipFile(path) as archive:
+            with zipfile.ZipFile(self._file) as archive:
                 entries = archive.infolist()
         except zipfile.BadZipFile as error:
             raise OSError(f"cannot read {path!r}: {error}") from error
@@ -70,7 +72,6 @@ class ZippedStore(Store):
         self._entries = {e.filename: e for e in entries if not e.is_dir()}
         self._starts: dict[str, int] = {}
         self._lock = threading.Lock()
-        self._file: Any = None
 
     def __reduce__(self) -> Any:
         return ZippedStore, (self.location,)
@@ -157,17 +158,24 @@ class ZippedStore(Store):
         return self._starts[key]
 
     def _read(self, start: int, size: int) -> bytes:
-        with self._lock:
-            if self._file is None:
-                self._file = Path(self.location).open("rb", buffering=0)  # noqa: SIM115
-            self._file.seek(start)
-            data: bytes = self._file.read(size)
-        if len(data) != size:
+        parts: list[bytes] = []
+        while size and (part := self._read_once(start, size)):
+            parts.append(part)
+            start, size = start + len(part), size - len(part)
+        if size:
             raise OSError(f"{self.location} is shorter than its list of entries says")
-        return data
+        return b"".join(parts)
+
+    def _read_once(self, start: int, size: int) -> bytes:
+        """Return some of the bytes that are asked for; none at the end of the file."""
+        if hasattr(os, "pread"):  # no position that threads and forks would share
+            return os.pread(self._file.fileno(), size, start)
+        with self._lock:  # Windows
+            self._file.seek(start)
+            return self._file.read(size)
 
     def __del__(self) -> None:
-        if getattr(self, "_file", None) is not None:
+        if hasattr(self, "_file"):
             self._file.close()
 
 

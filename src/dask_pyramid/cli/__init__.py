@@ -22,7 +22,7 @@ from dask_pyramid.cli.comparing import compare
 from dask_pyramid.cli.completing import completion
 from dask_pyramid.cli.drawing import thumbnail
 from dask_pyramid.cli.growing import add_levels, append, update
-from dask_pyramid.cli.labelling import labels
+from dask_pyramid.cli.labelling import label_place, labels
 from dask_pyramid.cli.opening import open_source, source_of
 from dask_pyramid.cli.parameters import (
     AS_LABELS,
@@ -33,6 +33,7 @@ from dask_pyramid.cli.parameters import (
     COUNTING,
     DEBUG,
     DEVICE,
+    FILE_MODE,
     JSON,
     LAYOUT,
     MACHINE,
@@ -49,6 +50,7 @@ from dask_pyramid.cli.parameters import (
     STORE,
     TARGET,
     UNITS,
+    output_file,
     parsed_by,
     storage_options,
     with_options,
@@ -73,7 +75,11 @@ _FAULTS = 3
 )
 @click.version_option(dp.__version__, prog_name=PROGRAM)
 def main() -> None:
-    """Turn images of any size into OME-Zarr multiscale pyramids."""
+    """Turn images of any size into OME-Zarr multiscale pyramids.
+
+    To begin: dask-pyramid write a.tif a.ome.zarr, then info, view or verify a.ome.zarr.
+    COMMAND --help tells the options of a command.
+    """
 
 
 for _command in (
@@ -95,7 +101,8 @@ for _command in (
     epilog="""\b
 Examples:
   dask-pyramid write a.tif a.ome.zarr --unit um --scale 0.29,0.26,0.26
-  dask-pyramid write a.ome.zarr s3://bucket/b.ome.zarr --method mean"""
+  dask-pyramid write a.ome.zarr s3://bucket/b.ome.zarr --method mean
+  dask-pyramid plan a.tif   # what write would do, and what it costs"""
 )
 @with_options(SOURCE, TARGET)
 @with_options(*READING, AS_LABELS, *LAYOUT, *COUNTING, *STORE, *SOURCE_STORE)
@@ -134,16 +141,22 @@ def write(
 
     IN is a file (TIFF, HDF5, Imaris, N5, NIfTI, MRC, CZI and others; a.h5/raw is an
     image in a file), a folder or glob pattern of planes, a Zarr array or an OME-Zarr
-    image; OUT a folder. Both may be URLs (s3://, gs://, az://, https://); keys come
-    from the environment. --endpoint and --anonymous are for OUT, and for IN if it is a
-    URL of the same scheme or if OUT is none.
+    image; OUT a folder, or a zipped file if it ends with .ozx. Both may be URLs
+    (s3://, gs://, az://; IN https://, too); credentials come from the environment.
+    --endpoint and --anonymous are for OUT, and for IN if it is a URL of the same scheme
+    or if OUT is none.
     """
     running = {name: given.pop(name) for name in RUNNING_NAMES}
     given["storage_options"] = storage_options(endpoint, anonymous)
     reading = storage_options(source_endpoint, source_anonymous)
     resumes = given["region"] is None and given["units"] is None
     with (
-        stoppable(target, resumes=resumes),
+        stoppable(
+            target,
+            *(label_place(target, name) for name in given["labels"] or ()),
+            resumes=resumes,
+            options=given["storage_options"],
+        ),
         reported(debug),
         client_of(**running) as client,
     ):
@@ -199,6 +212,12 @@ def plan(
                 **given,
             )
         click.echo(_plan_text(result, cores, bandwidth, as_json=as_json))
+        if store is not None:
+            click.echo(
+                f"The plan is stored at {store}. Now: {PROGRAM} units {store}, "
+                f"then {PROGRAM} finish {store}",
+                err=True,
+            )
 
 
 def _plan_text(
@@ -243,8 +262,8 @@ def units(
     Units that are done are not run again. Units that read what others have not written
     yet are left; finish runs them.
     """
-    with stoppable(store, resumes=False), reported(debug):
-        given["storage_options"] = storage_options(endpoint, anonymous)
+    options = given["storage_options"] = storage_options(endpoint, anonymous)
+    with stoppable(store, resumes=False, options=options), reported(debug):
         left = dp.run_units(store, **given)
         waiting = f"; {left} wait for units of other shards" if left else ""
         told = f"{store}: this share is done{waiting}"
@@ -266,11 +285,15 @@ def finish(
 
     Units that read stored levels and are left are run here; they are few and small.
     """
-    with stoppable(store, resumes=False), reported(debug):
-        options = given["storage_options"] = storage_options(endpoint, anonymous)
-        tell_pyramid(
-            dp.finish_pyramid(store, **given), as_json=as_json, options=options
-        )
+    options = given["storage_options"] = storage_options(endpoint, anonymous)
+    with stoppable(store, resumes=False, options=options), reported(debug):
+        from dask_pyramid.store.remains import remains_at
+
+        before = remains_at(store, options=options)
+        made = dp.finish_pyramid(store, **given)
+        if before.complete and not before.begun:
+            click.echo(f"{store} was complete already", err=True)
+        tell_pyramid(made, as_json=as_json, options=options)
 
 
 @main.command()
@@ -311,10 +334,10 @@ Examples:
 @click.option(
     "--html",
     "page",
-    type=click.Path(dir_okay=False, writable=True),
+    type=output_file(),
     help="Write the report to this file, as HTML.  [default: none]",
 )
-@with_options(MASK, LAYOUT[-1], RUNNING[0], *STORE, PROGRESS, JSON, DEBUG)
+@with_options(FILE_MODE, MASK, LAYOUT[-1], RUNNING[0], *STORE, PROGRESS, JSON, DEBUG)
 def verify(
     store: str,
     *,

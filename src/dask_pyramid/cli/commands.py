@@ -39,10 +39,10 @@ _OPTIONS = {
 _GROUP_OF = {name: group for group, names in _OPTIONS.items() for name in names.split()}
 
 _COMMANDS = {
-    "Make pyramids": "write plate resample labels compare",
+    "Make pyramids": "plan write plate resample labels compare",
     "Look and check": "info verify view thumbnail",
     "Change what is stored": "add-levels update append",
-    "In parts, by other processes": "plan units finish",
+    "In parts, by other processes": "units finish",
 }
 
 _GIVEN = "dask_pyramid.arguments"
@@ -64,6 +64,20 @@ class Command(click.Command):
                 name = "debug" if "--help" in parameter.opts else parameter.name
                 found[_GROUP_OF.get(name or "", "Options")].append(record)
         _write_groups(found, formatter)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; an option that is a command leads there."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            verb = error.option_name.lstrip("-")
+            if ctx.parent is None or verb not in getattr(
+                ctx.parent.command, "commands", ()
+            ):
+                raise
+            raise click.UsageError(
+                f"No such option '--{verb}'; it is a command: {PROGRAM} {verb}", ctx
+            ) from error
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write examples, and what a caller may rely on."""

@@ -11,12 +11,14 @@ from dask_pyramid import options
 from dask_pyramid.cli.commands import Command
 from dask_pyramid.cli.parameters import (
     DEBUG,
+    FILE_MODE,
     JSON,
     METHODS,
     READING,
     READING_NAMES,
     SOURCE,
     STORE,
+    output_file,
     parsed_by,
     storage_options,
     with_options,
@@ -93,10 +95,10 @@ Example:
 @click.option(
     "--plot",
     "picture",
-    type=click.Path(dir_okay=False, writable=True),
+    type=output_file(".png", ".svg", ".pdf"),
     help="Write bar charts to this file (png, svg or pdf).  [default: none]",
 )
-@with_options(*READING, *STORE, JSON, DEBUG)
+@with_options(FILE_MODE, *READING, *STORE, JSON, DEBUG)
 def compare(
     source: str,
     *,

@@ -10,8 +10,10 @@ import dask_pyramid as dp
 from dask_pyramid.cli.commands import Command
 from dask_pyramid.cli.parameters import (
     DEBUG,
+    FILE_MODE,
     PLACE,
     STORE,
+    output_file,
     parsed_by,
     storage_options,
     with_options,
@@ -21,20 +23,32 @@ from dask_pyramid.cli.telling import reported
 __all__ = ["thumbnail"]
 
 
+_SUFFIXES = (".png", ".svg", ".pdf", ".jpg", ".jpeg")
+
+
 def _integers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"{text!r} must be numbers of levels: 0,1,2") from error
 
 
 def _window(text: str) -> tuple[float, float]:
-    low, high = map(float, text.split(","))
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low = high = 0.0
     if not low < high:
         raise ValueError(f"{text!r} must be two numbers that increase: 100,4000")
     return low, high
 
 
 def _positions(text: str) -> dict[str, int]:
-    pairs = (entry.split("=") for entry in text.split(","))
-    return {axis: int(number) for axis, number in pairs}
+    try:
+        pairs = (entry.split("=") for entry in text.split(","))
+        return {axis.strip(): int(number) for axis, number in pairs}
+    except ValueError as error:
+        raise ValueError(f"{text!r} must be an index by axis: t=3,z=40") from error
 
 
 @click.command(
@@ -44,9 +58,7 @@ Example:
   dask-pyramid thumbnail a.ome.zarr a.png --view ortho""",
 )
 @PLACE
-@click.argument(
-    "picture", metavar="OUT", type=click.Path(dir_okay=False, writable=True)
-)
+@click.argument("picture", metavar="OUT", type=output_file(*_SUFFIXES))
 @click.option(
     "--view",
     type=click.Choice(["plane", "max", "both", "ortho"]),
@@ -82,7 +94,7 @@ Example:
     metavar="INCHES",
     help="Width of the picture, at 100 pixels an inch.",
 )
-@with_options(*STORE, DEBUG)
+@with_options(FILE_MODE, *STORE, DEBUG)
 def thumbnail(
     store: str,
     picture: str,
@@ -95,9 +107,11 @@ def thumbnail(
     """Draw the levels of a stored pyramid side by side, to the file OUT.
 
     Each with its voxel size, at the same physical size, with a scale bar. OUT is a png,
-    svg, pdf or jpg; label images lie below STORE/labels. What is read is bounded.
+    svg, pdf or jpg, and its path is printed; label images lie below STORE/labels. What
+    is read is bounded.
     """
     with reported(debug):
         opened = storage_options(endpoint, anonymous)
         pyramid = dp.open_pyramid(store, storage_options=opened)
         pyramid.plot(**given).savefig(picture, dpi=100)
+        click.echo(picture)

@@ -112,7 +112,7 @@ def _grow(
     running = {name: given.pop(name) for name in RUNNING_NAMES}
     given["storage_options"] = storage_options(endpoint, anonymous)
     with (
-        stoppable(places[0], resumes=False),
+        stoppable(places[0], resumes=False, options=given["storage_options"]),
         reported(debug),
         client_of(**running) as client,
     ):

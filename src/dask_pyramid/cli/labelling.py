@@ -32,7 +32,7 @@ from dask_pyramid.cli.parameters import (
 from dask_pyramid.cli.running import client_of
 from dask_pyramid.cli.telling import reported, stoppable, tell_pyramid
 
-__all__ = ["labels"]
+__all__ = ["label_place", "labels"]
 
 # Chunks and shards.
 _LAYOUT = LAYOUT[3:5]
@@ -100,9 +100,18 @@ def labels(
     given["storage_options"] = storage_options(endpoint, anonymous)
     resumes = given["region"] is None
     with (
-        stoppable(store, resumes=resumes),
+        stoppable(
+            label_place(store, given["name"]),
+            resumes=resumes,
+            options=given["storage_options"],
+        ),
         reported(debug),
         client_of(**running) as client,
     ):
         made = dp.write_labels(store, source, client=client, **given)
         tell_pyramid(made, as_json=as_json, options=given["storage_options"])
+
+
+def label_place(store: str, name: str) -> str:
+    """Return where a label image of an image is."""
+    return f"{store.rstrip('/')}/labels/{name}"

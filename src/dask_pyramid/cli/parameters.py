@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +24,7 @@ __all__ = [
     "COUNTING",
     "DEBUG",
     "DEVICE",
+    "FILE_MODE",
     "JSON",
     "LAYOUT",
     "LEVELS",
@@ -43,6 +46,7 @@ __all__ = [
     "TARGET",
     "UNITS",
     "VERSIONS",
+    "output_file",
     "parsed_by",
     "storage_options",
     "with_options",
@@ -76,6 +80,43 @@ def parsed_by(parse: Callable[[Any], Any]) -> Callable[..., Any]:
     return callback
 
 
+def output_file(*suffixes: str) -> Any:
+    """Return the type of a file that is written after the work: checked before it.
+
+    A command with such a file has the option `FILE_MODE`, too.
+
+    Parameters
+    ----------
+    *suffixes : str
+        Which it may have; any by default.
+    """
+    return _Output(suffixes)
+
+
+class _Output(click.Path):
+    def __init__(self, suffixes: tuple[str, ...]) -> None:
+        super().__init__(dir_okay=False, writable=True)
+        self._suffixes = suffixes
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        path, found = Path(value), super().convert(value, param, ctx)
+        if self._suffixes and path.suffix.lower() not in self._suffixes:
+            known = ", ".join(self._suffixes)
+            self.fail(f"{value!r} must end with one of {known}", param, ctx)
+        if not os.access(path.parent, os.W_OK):
+            self.fail(f"{value!r} must lie in a folder that can be written", param, ctx)
+        if path.exists() and not ctx.meta[_REPLACES]:
+            self.fail(f"{value!r} exists; --mode w replaces it", param, ctx)
+        return found
+
+
+_REPLACES = "dask_pyramid.replaces"
+
+
+def _file_mode(ctx: click.Context, _param: click.Parameter, value: str) -> None:
+    ctx.meta[_REPLACES] = value == "w"
+
+
 READING = (
     click.option(
         "--axes",
@@ -86,14 +127,14 @@ READING = (
     click.option(
         "--scale",
         metavar="NUMBERS",
-        callback=parsed_by(options.numbers),
+        callback=parsed_by(options.places),
         help="Spacing of voxel centres in the unit, for each axis (0.29,0.26,0.26) or "
         "by name (z=0.29,y=0.26,x=0.26).  [default: what the source says, else 1]",
     ),
     click.option(
         "--translation",
         metavar="NUMBERS",
-        callback=parsed_by(options.numbers),
+        callback=parsed_by(options.places),
         help="Position of the centre of the first voxel in the unit, given as the "
         "scale.  [default: what the source says, else 0]",
     ),
@@ -302,6 +343,16 @@ MODE = click.option(
     show_default=True,
     help="w- refuses a target that exists, a goes on with an interrupted run of the "
     "same job, w replaces a pyramid.",
+)
+FILE_MODE = click.option(
+    "--mode",
+    type=click.Choice(["w-", "w"]),
+    default="w-",
+    show_default=True,
+    is_eager=True,  # known when the file is checked
+    expose_value=False,
+    callback=_file_mode,
+    help="w- refuses a file that exists, w replaces it.",
 )
 BREAK_LOCK = click.option(
     "--break-lock",

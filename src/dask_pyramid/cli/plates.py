@@ -41,11 +41,13 @@ def _named(entries: tuple[str, ...], table: str | None) -> dict[str, str]:
     pairs: list[tuple[str, str]] = []
     if table is not None:
         with Path(table).open(newline="", encoding="utf-8") as file:
-            lines = [row for row in csv.reader(file) if row]
-        for row in lines:
+            reader = csv.reader(file)
+            lines = [(reader.line_num, row) for row in reader if row]
+        for number, row in lines:
             if len(row) != 2:
                 raise click.UsageError(
-                    f"a line of {table} must be FIELD,IMAGE, got {','.join(row)!r}"
+                    f"line {number} of {table} must be FIELD,IMAGE, got "
+                    f"{','.join(row)!r}"
                 )
             pairs.append((row[0].strip(), row[1].strip()))
     for entry in entries:
@@ -112,7 +114,12 @@ def plate(
     images = _named(entries, table)
     running = {key: given.pop(key) for key in RUNNING_NAMES}
     given["storage_options"] = storage_options(endpoint, anonymous)
-    with stoppable(target), reported(debug), client_of(**running) as client:
+    missing = "images that are complete can be opened, but are not listed in"
+    with (
+        stoppable(target, missing=missing, options=given["storage_options"]),
+        reported(debug),
+        client_of(**running) as client,
+    ):
         written = dp.write_plate(images, target, client=client, **given)
         told = f"{target}: {len(written)} images"
         record = {"location": target, "fields": list(written)}

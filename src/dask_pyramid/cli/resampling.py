@@ -164,7 +164,7 @@ def resample(
         "boundary": given.pop("boundary"),
     }
     with (
-        stoppable(target, resumes=not only_plan),
+        stoppable(target, resumes=not only_plan, options=given["storage_options"]),
         reported(debug),
         client_of(**running) as client,
     ):

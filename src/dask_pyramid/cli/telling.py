@@ -9,19 +9,22 @@ import os
 import sys
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dask_pyramid.cli.commands import INTERRUPTED, command_again
+from dask_pyramid.cli.commands import INTERRUPTED, PROGRAM, command_again
+from dask_pyramid.cli.translating import in_options
 from dask_pyramid.cli.verbosity import verbosity
+from dask_pyramid.configuration import is_configured
 from dask_pyramid.progress import say
 from dask_pyramid.stopping import Terminated, raising_on_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dask_pyramid.pyramid import Pyramid
+    from dask_pyramid.store.remains import Remains
 
 __all__ = ["as_text", "reported", "stoppable", "tell_pyramid"]
 
@@ -34,23 +37,43 @@ _TERMINATED = 143
 _LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
 
 
+# What readers find at a complete pyramid whose change was stopped, by what changes it.
+_STANDS = {
+    "": "is as it was",
+    "append": "is as it was",
+    "add_levels": "shows the levels that it keeps",
+}
+
+
 @contextmanager
-def stoppable(target: str, *, resumes: bool = True) -> Iterator[None]:
+def stoppable(
+    *targets: str,
+    resumes: bool = True,
+    missing: str = "nothing was published at",
+    options: Any = None,
+) -> Iterator[None]:
     """End on Ctrl-C and SIGTERM with the command that goes on.
 
     Parameters
     ----------
-    target : str
-        What is written.
+    *targets : str
+        What is written; the first one is told.
     resumes : bool
-        Whether that command needs ``--mode a``.
+        Whether that command needs ``--mode a`` where work has begun.
+    missing : str
+        What has not been done to the first one where work has begun.
+    options : dict, optional
+        How URLs are opened.
     """
     try:
         with raising_on_signals(_tell_stopping):
             yield
     except KeyboardInterrupt as error:
         ended = isinstance(error, Terminated)
-        _stop(target, resumes, _TERMINATED if ended else INTERRUPTED)
+        _tell_stopped(targets, options, missing=missing, resumes=resumes)
+        # What zarr's event loop has left undone is no news now.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        sys.exit(_TERMINATED if ended else INTERRUPTED)
 
 
 def _tell_stopping() -> None:
@@ -58,15 +81,37 @@ def _tell_stopping() -> None:
         os.write(2, b"\nStopping when the units that run are done ...\n")
 
 
-def _stop(target: str, resumes: bool, status: int) -> NoReturn:
-    click.echo(
-        f"Interrupted: nothing was published at {target}. What is done is kept; to go "
-        f"on:\n  {command_again(resumes=resumes)}",
-        err=True,
-    )
-    # What zarr's event loop has left undone is no news now.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    sys.exit(status)
+def _tell_stopped(
+    targets: Sequence[str], options: Any, *, missing: str, resumes: bool
+) -> None:
+    from dask_pyramid.store.remains import remains_at
+
+    try:
+        found = [remains_at(target, options=options) for target in targets]
+    except Exception as error:  # told: the interrupt goes first
+        told = f"what is at {targets[0]} is not known ({_one_line(str(error))})"
+        begun = False
+    else:
+        begun = any(each.begun for each in found)
+        told = _what_is_there(targets[0], found[0], missing=missing, begun=begun)
+    again = command_again(resumes=resumes and begun)
+    way = "go on" if begun else "start again"
+    click.echo(f"Interrupted: {told}; to {way}:\n  {again}", err=True)
+
+
+def _what_is_there(target: str, found: Remains, *, missing: str, begun: bool) -> str:
+    if found.complete and not begun:
+        # The signal may have come after the end: to append again would append twice.
+        return (
+            f"{target} is complete. Either nothing had begun or all was done, which "
+            f"{PROGRAM} info shows"
+        )
+    if not begun:
+        return f"nothing was published at {target}. Nothing had begun"
+    told = f"{missing} {target}"
+    if found.complete:
+        told = f"{target} {_STANDS.get(found.verb, 'is changed in part')}"
+    return f"{told}. What is done is kept"
 
 
 def as_text(value: Any) -> str:
@@ -135,10 +180,22 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def _message(error: Exception) -> str:
-    text = _one_line("; ".join([str(error), *getattr(error, "__notes__", ())]))
+    notes = getattr(error, "__notes__", ())
+    text = _one_line("; ".join([str(error), *notes]))
+    text = in_options(text) + _origin(text)
     if isinstance(error, _EXPECTED) and text:
         return text
     return f"{type(error).__name__}: {text} (--debug shows where)"
+
+
+def _origin(text: str) -> str:
+    """Say where a value is from that was not given, if the configuration has it."""
+    word = text.partition(" ")[0]
+    name = word.replace("_", "-")
+    given = click.get_current_context().params.get(word)
+    if given is not None or not is_configured(name):
+        return ""
+    return f"; dask's configuration sets it (dask-pyramid.{name})"
 
 
 def _one_line(text: str) -> str:

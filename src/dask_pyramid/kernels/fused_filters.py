@@ -99,26 +99,8 @@ def _filter_volume(
     one = Span(first=0, stop=1, size=1)
     y, x = (one, *spans)[-2:]
     spans3 = (y, one, x) if _is_flat(filters) else (spans[-3], y, x)
-    taps = [len(_taps(filt)) for filt in roles]
-    strip = max(2, min((_PLANES - taps[0]) // roles[0].step + 1, _PLANES // 2))
-    constants: dict[str, object] = {
-        **{f"STEP_{k}": f.step for k, f in zip("ABX", roles, strict=True)},
-        **{f"TAPS_{k}": n for k, n in zip("ABX", taps, strict=True)},
-        "STRIP": strip,
-        "THREADS": _THREADS,
-        "RESIDENT": 4 if block.dtype.itemsize <= 2 else 3,
-    }
-    planes = roles[0].step * (strip - 1) + taps[0]
-    if planes * strides_of(block)[1] >= _FAR:
-        constants["FAR"] = ""
-    width = (_THREADS - taps[2]) // roles[2].step + 1
-    width = min(width, _THREADS // roles[2].step)
-    a_count, b_count, x_count = out.shape[1:]
-    tiles = (
-        ceil_div(x_count, width),
-        ceil_div(a_count, strip),
-        ceil_div(b_count, _CHUNK),
-    )
+    strip = _strip(roles[0])
+    tiles = _tiles(out.shape[1:], strip, roles[2])
     axes = [
         _axis(filt, span, n, dtype=working_dtype(block.dtype))
         for filt, span, n in zip(roles, spans3, block.shape[1:], strict=True)
@@ -131,12 +113,46 @@ def _filter_volume(
         *((name, axis) for name, axis in zip("abx", axes, strict=True)),
     )
     launch(
-        source_of("filter_volume", block.dtype, constants),
+        source_of("filter_volume", block.dtype, _constants(block, roles, strip)),
         "filter_volume",
         math.prod(tiles) * block.shape[0],
         threads=_THREADS,
         args=(block, out, parameters),
     )
+
+
+def _strip(filt: AxisFilter) -> int:
+    """Return how many samples a thread holds at a time along the axis of strips."""
+    return max(2, min((_PLANES - len(_taps(filt))) // filt.step + 1, _PLANES // 2))
+
+
+def _tiles(counts: Sequence[int], strip: int, x: AxisFilter) -> tuple[int, int, int]:
+    """Return into how many tiles samples are cut: along rows, strips and the march."""
+    width = min((_THREADS - len(_taps(x))) // x.step + 1, _THREADS // x.step)
+    a_count, b_count, x_count = counts
+    return (
+        ceil_div(x_count, width),
+        ceil_div(a_count, strip),
+        ceil_div(b_count, _CHUNK),
+    )
+
+
+def _constants(
+    block: Any, roles: Sequence[AxisFilter], strip: int
+) -> dict[str, object]:
+    """Return the numbers that are compiled into the kernel."""
+    taps = [len(_taps(filt)) for filt in roles]
+    constants: dict[str, object] = {
+        **{f"STEP_{k}": f.step for k, f in zip("ABX", roles, strict=True)},
+        **{f"TAPS_{k}": n for k, n in zip("ABX", taps, strict=True)},
+        "STRIP": strip,
+        "THREADS": _THREADS,
+        "RESIDENT": 4 if block.dtype.itemsize <= 2 else 3,
+    }
+    planes = roles[0].step * (strip - 1) + taps[0]
+    if planes * strides_of(block)[1] >= _FAR:
+        constants["FAR"] = ""
+    return constants
 
 
 def _axis(filt: AxisFilter, span: Span, n: int, *, dtype: np.dtype[Any]) -> Any:

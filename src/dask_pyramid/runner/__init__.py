@@ -7,6 +7,7 @@ are in flight than keep the workers busy, however many there are.
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from dask_pyramid.runner.order import nearby
 from dask_pyramid.runner.tally import Progress, ProgressCallback, Tally
 from dask_pyramid.runner.team import Team, connect, portable
 from dask_pyramid.runner.window import Pool, Window
+from dask_pyramid.tables import bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from dask_pyramid.units import Job
 
 __all__ = ["Progress", "ProgressCallback", "Team", "connect", "portable", "run_units"]
+
+_log = logging.getLogger("dask_pyramid")
 
 
 def run_units(
@@ -75,6 +79,7 @@ def run_units(
         If the scheduler of the client is gone.
     """
     plan, retries = job.plan, configured("retries", retries)
+    _log_run(job, client)
     tally = Tally(plan, skip=skip, only=only, on_receipt=on_receipt, progress=progress)
     tally.report()
     if tally.ended:
@@ -95,6 +100,26 @@ def run_units(
         raise
     finally:
         pool.close()
+
+
+def _log_run(job: Job, team: Team | None) -> None:
+    plan = job.plan
+    places = () if job.reader is None else job.reader.locations
+    _log.info("source: %s", ", ".join(places[:2]) or "an array")
+    _log.info(
+        "method %s, %d levels, %d units in %d passes",
+        plan.method.name,
+        len(plan.levels),
+        plan.n_tasks,
+        len(plan.passes),
+    )
+    _log.info(
+        "run by %s: %d workers, %s of %s",
+        "threads" if team is None else team.kind,
+        plan.workers,
+        bytes_text(plan.peak_memory),
+        bytes_text(plan.memory_limit),
+    )
 
 
 def _pool(job: Job, graph: da.Array | None, team: Team | None) -> Pool:

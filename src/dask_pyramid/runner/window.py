@@ -16,6 +16,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol
 
 from dask_pyramid.runner.transient import delay
+from dask_pyramid.stopping import raise_if_asked
 from dask_pyramid.units import unit_text
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class Window:
             while self._feed(waiting):
                 for outcome in self._wait():
                     self._take(outcome)
+                raise_if_asked()
         except BaseException:
             for outcome in self._pool.stop(_PATIENCE):
                 if outcome.receipt is not None:
@@ -139,6 +141,8 @@ class Window:
         alone, self._alone = unit is self._alone, None
         if outcome.receipt is not None:
             self._failures.pop(unit.number, None)
+            if _log.isEnabledFor(logging.DEBUG):  # a text for each unit
+                _log.debug("done %s", self._name(unit))
             self._tally.finished(outcome.receipt)
             return
         assert outcome.error is not None  # a pool that was not stopped gives one

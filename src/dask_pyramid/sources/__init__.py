@@ -18,10 +18,11 @@ from dask_pyramid.axes import (
     storage_permutation,
 )
 from dask_pyramid.image import Image, Reader
-from dask_pyramid.locations import is_url, is_zipped, local_path, public_url
+from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.sources.arrays import ArrayReader, TransposedReader
 from dask_pyramid.sources.opened import Opened
 from dask_pyramid.store_options import StoreOptions, parse_options
+from dask_pyramid.stores import is_zip_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -291,9 +292,9 @@ def _open_location(
         if path.suffix == ".zarr" or is_zarr(source):
             return open_zarr(source, axes)
         return (open_file if find_format(source) else open_folder)(source, axes)
-    if is_zipped(source) and path.is_file():
-        return open_zarr(source, axes)
     file, part = split_part(source)
+    if is_zip_store(file) and os.path.isfile(file):
+        return open_zarr(file, axes, part=part)
     if not os.path.exists(file):
         raise FileNotFoundError(
             f"source must exist, got {source!r}; check the path (relative to "

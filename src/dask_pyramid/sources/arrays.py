@@ -82,7 +82,7 @@ class ArrayReader:
 
 
 class _Wrapper:
-    """What is the same of a reader and of one that reads it with other axes."""
+    """What is the same of a reader and of one that shows its voxels otherwise."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -106,6 +106,11 @@ class _Wrapper:
     def working_bytes(self) -> int:
         """What a read holds beside its result, if more than a chunk."""
         return int(getattr(self._reader, "working_bytes", 0))
+
+    @property
+    def part(self) -> str:
+        """Which array of a file is read; empty if that is not asked."""
+        return str(getattr(self._reader, "part", ""))
 
     @property
     def resampling(self) -> Any:
@@ -194,7 +199,7 @@ class ExpandedReader(_Wrapper):
         return np.expand_dims(self._reader.read(inner), self._axis)
 
 
-class MaskReader:
+class MaskReader(_Wrapper):
     """Read another reader of bools as 0 and 1 of uint8.
 
     Parameters
@@ -202,9 +207,6 @@ class MaskReader:
     reader : Reader
         What is read.
     """
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
 
     def __repr__(self) -> str:
         return f"MaskReader({self._reader!r})"
@@ -226,16 +228,6 @@ class MaskReader:
     def chunks(self) -> tuple[int, ...]:
         """Extent in voxels of what is decoded together."""
         return self._reader.chunks
-
-    @property
-    def locations(self) -> tuple[str, ...]:
-        """Real paths or URLs that are read."""
-        return self._reader.locations
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether the pixels lie in this process."""
-        return bool(getattr(self._reader, "in_memory", False))
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Return the voxels of `region`, as a view of the block that was read."""

@@ -87,6 +87,7 @@ def open_views(
         _check_alike(file, setups)
     open_view_stack(path, part).check()
     described = [_described(xml, int(setup[1:])) for setup in setups]
+    _check_spacing(path, dict(zip(setups, described, strict=True)))
     scale, unit, _ = described[0]
     channels = [{"label": label} if label else {} for _, _, label in described]
     return Opened(
@@ -132,6 +133,19 @@ def _check_alike(file: h5py.File, setups: list[str]) -> None:
         )
 
 
+def _check_spacing(path: str, described: dict[str, tuple[Any, Any, str]]) -> None:
+    sizes = {setup: (scale, unit) for setup, (scale, unit, _) in described.items()}
+    first = next(iter(sizes))
+    if any(size != sizes[first] for size in sizes.values()):
+        shown = {
+            s: (*scale.values(), unit.get("x")) for s, (scale, unit) in sizes.items()
+        }
+        raise SourceError(
+            f"setups must have one voxel size and unit, got {shown!r} in {path!r}; "
+            f"open one of them, such as {path}/{first}"
+        )
+
+
 def _described(
     xml: ElementTree.Element | None, setup: int
 ) -> tuple[dict[str, float], dict[str, str | None], str]:
@@ -144,9 +158,10 @@ def _described(
     unit: dict[str, str | None] = {}
     with contextlib.suppress(ValueError):
         sizes = [float(n) for n in view.findtext("voxelSize/size", "").split()]
-        word = normalise_unit(view.findtext("voxelSize/unit", ""), "x")
         if len(sizes) == 3 and min(sizes) > 0:
             scale = dict(zip("xyz", sizes, strict=True))
+            # A unit that is none, such as "pixel", leaves the sizes as they are.
+            word = normalise_unit(view.findtext("voxelSize/unit", ""), "x")
             unit = dict.fromkeys("zyx", word)
     channel = view.findtext("attributes/channel")
     for node in xml.findall(".//Attributes[@name='channel']/Channel"):

@@ -79,7 +79,6 @@ class MappedArray:
         return np.array(mapped[region], subok=False)
 
 
-# What is given up is closed when whoever reads it lets go of it.
 _open_arrays: ProcessCache[Any] = ProcessCache(64)
 
 
@@ -119,7 +118,8 @@ class FileReader:
         kept: bool = True,
     ) -> None:
         self._opener = opener
-        self._path = os.path.realpath(path)
+        # Not the real path: libraries tell formats by the suffix, which links may add.
+        self._path = os.path.abspath(path)
         self._part = part
         self._locations = tuple(
             dict.fromkeys(os.path.realpath(file) for file in (path, *locations))
@@ -161,6 +161,11 @@ class FileReader:
     def locations(self) -> tuple[str, ...]:
         """Real paths of the files that hold the pixels."""
         return self._locations
+
+    @property
+    def part(self) -> str:
+        """Which array of the file is read; empty if it holds one."""
+        return self._part
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         """Return the voxels of `region`, C-contiguous.

@@ -96,7 +96,7 @@ FORMATS = (
     Format(
         name="MRC",
         opener="mrc:open_mrc",
-        suffixes=(".mrc", ".mrcs", ".map", ".rec", ".st", ".ali"),
+        suffixes=tuple(".mrc .map .rec .mrcs .st .ali .map.gz .mrc.gz".split()),
         magic=((208, b"MAP "), (208, b"MAP\0")),
         extra="mrc",
     ),

@@ -1,7 +1,7 @@
 """HDF5: one dataset, by its path in the file; or Imaris, or BigDataViewer.
 
 Axes are those of `axistags` (vigra, ilastik) or of the dimension labels, the voxel size
-is that of `element_size_um` (ilastik, Fiji) or of the axistags.
+is that of `element_size_um` (ilastik, Fiji) or, without a unit, of the axistags.
 """
 
 from __future__ import annotations
@@ -50,12 +50,14 @@ def open_hdf5(path: str, axes: tuple[str, ...] | None, *, part: str = "") -> Ope
         dataset = file[name]
         check_filters(dataset)
         names = _axes(dataset)
-        scale = _scale(dataset, axes or names or tuple(STORAGE_ORDER[-dataset.ndim :]))
+        known = axes or names or tuple(STORAGE_ORDER[-dataset.ndim :])
+        sizes = _element_size(dataset, [axis for axis in "zyx" if axis in known])
+        scale = sizes or _resolutions(dataset)
     return Opened(
         pixels=FileReader(open_dataset, path, name, kept=False),
         axes=names,
         scale=scale,
-        unit=dict.fromkeys(scale, "micrometer"),
+        unit=dict.fromkeys(sizes, "micrometer"),
     )
 
 
@@ -97,17 +99,20 @@ def _axes(dataset: h5py.Dataset) -> tuple[str, ...] | None:
     return names if known and set(names) <= set(STORAGE_ORDER) else None
 
 
-def _scale(dataset: h5py.Dataset, names: tuple[str, ...]) -> dict[str, float]:
+def _element_size(dataset: h5py.Dataset, spatial: list[str]) -> dict[str, float]:
     """Return spacings in micrometers."""
-    spatial = [axis for axis in "zyx" if axis in names]
     sizes = [float(n) for n in np.ravel(dataset.attrs.get("element_size_um", ()))]
-    pairs = dict(zip(reversed(spatial), reversed(sizes), strict=False))
-    if not pairs:
-        tags = (
-            (tag.get("key"), tag.get("resolution", 0)) for tag in _axistags(dataset)
-        )
-        pairs = {str(key): float(n) for key, n in tags if key in SPATIAL}
-    return {axis: n for axis, n in pairs.items() if 0 < n < float("inf")}
+    return _positive(dict(zip(reversed(spatial), reversed(sizes), strict=False)))
+
+
+def _resolutions(dataset: h5py.Dataset) -> dict[str, float]:
+    """Return spacings in a unit that vigra's tags do not name."""
+    tags = ((tag.get("key"), tag.get("resolution", 0)) for tag in _axistags(dataset))
+    return _positive({str(key): float(n) for key, n in tags if key in SPATIAL})
+
+
+def _positive(sizes: dict[str, float]) -> dict[str, float]:
+    return {axis: n for axis, n in sizes.items() if 0 < n < float("inf")}
 
 
 def _axistags(dataset: h5py.Dataset) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """What tells one source from another, so that a run goes on with the same pixels.
 
-Files are told by their path, size and time of change, arrays by the checksum of their
-values, dask graphs by their name. No secret is part of it.
+Files are told by their path, size and time of change, and which array of them is read,
+arrays by the checksum of their values, dask graphs by their name. No secret is part of
+it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
 
+from dask_pyramid.checksums import crc32
 from dask_pyramid.locations import is_url
+from dask_pyramid.sources.formats import split_part
 from dask_pyramid.sources.opened import fingerprint
 
 if TYPE_CHECKING:
@@ -38,8 +40,9 @@ def public_source(image: Image) -> dict[str, Any]:
     -------
     dict
         `kind`: "array" (in memory, or a dask graph), "file" or "url", and its
-        `location`; for several files the first and last, and their number. Files have
-        a `stamp`, a text that changes with them. `resampling`: what was done to it.
+        `location`, and the `part` of a file that holds several images; for several
+        files the first and last, and their number. Files have a `stamp`, a text that
+        changes with them. `resampling`: what was done to it.
     """
     places = () if image.reader is None else image.reader.locations
     places = tuple(place for place in places if not place.startswith("store:"))
@@ -53,6 +56,8 @@ def public_source(image: Image) -> dict[str, Any]:
         "location": places[0],
         **done,
     }
+    if part := getattr(image.reader, "part", ""):
+        found["part"] = part
     if len(places) > 1:
         found.update(last=places[-1], files=len(places))
     if found["kind"] == "file":
@@ -100,8 +105,9 @@ def _files_stamp(places: tuple[str, ...]) -> str:
 
 def _status(place: str) -> object:
     """Return what changes when a file, or the metadata of an array, is replaced."""
-    if os.path.isfile(place):
-        return fingerprint(Path(place))
+    whole, _ = split_part(place)  # an array in a zipped file is a path below it
+    if os.path.isfile(whole):
+        return fingerprint(Path(whole))
     for name in ("zarr.json", ".zarray", "attributes.json"):
         file = Path(place, name)
         if file.is_file():

@@ -98,7 +98,8 @@ def _place(file: h5py.File) -> tuple[dict[str, float], dict[str, float]]:
         step = (stop - start) / int(_text(first, f"ImageSize{axis.upper()}"))
         # Extents are floats of 32 bits written out.
         scale[axis] = single(step)
-        translation[axis] = single(start + step / 2)
+        # A place has digits of its own: 12345678.5 is not 12345680.
+        translation[axis] = start + scale[axis] / 2
     return scale, translation
 
 

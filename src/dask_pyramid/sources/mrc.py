@@ -1,4 +1,4 @@
-"""MRC and CCP4 maps, mapped into memory: plain bytes, read by region.
+"""MRC and CCP4 maps, plain (mapped into memory) or compressed by gzip, as EMDB's are.
 
 Axes are named as the header orders them. The voxel size is in angstrom; the place comes
 from `origin`, or, where that is zero, from the start of the map in its unit cell.
@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from dask_pyramid.sources.files import FileReader, MappedArray
+from dask_pyramid.sources.files import FileReader
+from dask_pyramid.sources.gzipped import check_length, open_voxels
 from dask_pyramid.sources.opened import Opened, SourceError, single
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dask_pyramid.sources.files import StoredArray
 
 __all__ = ["open_map", "open_mrc"]
 
@@ -35,7 +38,7 @@ def open_mrc(path: str, axes: tuple[str, ...] | None) -> Opened:
         header = file.header
         mode = int(header.mode)
         voxel = {a: single(file.voxel_size[a]) for a in "xyz"}
-        start = {a: int(file.nstart[a]) for a in "xyz"}
+        start = [int(header[name]) for name in ("nzstart", "nystart", "nxstart")]
         origin = {a: single(header.origin[a]) for a in "xyz"}
         order = [int(header[name]) for name in ("maps", "mapr", "mapc")]
     if mode == 101:
@@ -53,20 +56,23 @@ def open_mrc(path: str, axes: tuple[str, ...] | None) -> Opened:
         pixels=reader,
         axes=("t", *space) if ndim == 4 else space[3 - ndim :],
         scale=scale,
-        translation=_place(scale, origin, start),
+        # Words 5 to 7: the first section, row and column, in the order of the file.
+        translation=_place(scale, origin, dict(zip(space, start, strict=True))),
         unit=dict.fromkeys(scale, "angstrom"),
     )
 
 
-def open_map(path: str, part: str) -> MappedArray:
+def open_map(path: str, part: str) -> StoredArray:
     """Return the voxels of a file."""
     import mrcfile
+    from mrcfile.utils import data_dtype_from_header, data_shape_from_header
 
-    with mrcfile.mmap(path, mode="r") as file:
-        shape, dtype = file.data.shape, file.data.dtype
+    with mrcfile.open(path, header_only=True) as file:
+        dtype = data_dtype_from_header(file.header)
+        shape = data_shape_from_header(file.header)
         offset = _HEADER + int(file.header.nsymbt)
-    # mrcfile closes its own map together with the file.
-    return MappedArray(path, dtype, shape=shape, offset=offset)
+    check_length(path, dtype, shape=shape, offset=offset)
+    return open_voxels(path, dtype, shape=shape, offset=offset)
 
 
 def _place(

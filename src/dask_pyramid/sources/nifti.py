@@ -7,17 +7,14 @@ nor mirrors. Pairs of `.hdr` and `.img` are not read.
 
 from __future__ import annotations
 
-import gzip
 import math
-import os
-import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dask_pyramid.axes import normalise_unit
-from dask_pyramid.sources.files import FileReader, MappedArray
+from dask_pyramid.sources.files import FileReader
+from dask_pyramid.sources.gzipped import check_length, open_voxels
 from dask_pyramid.sources.opened import Opened, SourceError, single
 
 if TYPE_CHECKING:
@@ -29,10 +26,6 @@ __all__ = ["open_nifti", "open_volume"]
 _NAMES = "xyztc"
 # What nibabel calls the units of nifti1.h.
 _UNITS = {"micron": "um", "meter": "m", "msec": "ms", "usec": "us"}
-
-# An index of a gzip stream keeps 32 KiB for each of its points: at most 32 MiB.
-_SPACING, _POINTS = 2**22, 2**10
-_PIECE = 2**20  # bytes that are decompressed at a time
 
 
 def open_nifti(path: str, axes: tuple[str, ...] | None) -> Opened:
@@ -51,7 +44,8 @@ def open_nifti(path: str, axes: tuple[str, ...] | None) -> Opened:
             f"source must hold plain numbers, got colours ({dtype}) in {path!r}; store "
             "red, green and blue as volumes along the fifth axis"
         )
-    _check_length(path, image.dataobj)
+    found = image.dataobj
+    check_length(path, found.dtype, shape=found.shape, offset=int(found.offset))
     scale, unit = _spacing(image, kept)
     return Opened(
         pixels=FileReader(open_volume, path),
@@ -68,9 +62,7 @@ def open_volume(path: str, part: str) -> StoredArray:
     found = image.dataobj
     kept = reversed(_kept(image, path))
     shape = tuple(found.shape[_NAMES.index(name)] for name in kept)
-    compressed = path.lower().endswith(".gz")
-    kind = _CompressedArray if compressed else MappedArray
-    stored = kind(path, found.dtype, shape=shape, offset=int(found.offset))
+    stored = open_voxels(path, found.dtype, shape=shape, offset=int(found.offset))
     if (found.slope, found.inter) == (1.0, 0.0):
         return stored
     return _ScaledArray(stored, float(found.slope), float(found.inter))
@@ -97,39 +89,6 @@ class _ScaledArray:
             plane = np.multiply(block[index], self._slope, dtype="float64")
             out[index] = plane + self._inter
         return out
-
-
-class _CompressedArray:
-    """Voxels of a compressed file; planes are decompressed as a whole."""
-
-    def __init__(
-        self, path: str, dtype: Any, *, shape: tuple[int, ...], offset: int
-    ) -> None:
-        self.shape, self.dtype = shape, dtype
-        self.chunks = (*(1,) * (len(shape) - 2), *shape[-2:])
-        self._offset = offset
-        self._stream = _indexed(path, math.prod(shape) * dtype.itemsize)
-        self._lock = threading.Lock()
-
-    def __getitem__(self, region: Region) -> np.ndarray[Any, Any]:
-        """Return the voxels of `region`."""
-        lead, inner = region[:-2], region[-2:]
-        out = np.empty([part.stop - part.start for part in region], self.dtype)
-        for index in np.ndindex(out.shape[:-2]):
-            at = [i + part.start for i, part in zip(index, lead, strict=True)]
-            out[index] = self._plane(at)[inner]
-        return out
-
-    def _plane(self, index: list[int]) -> np.ndarray[Any, Any]:
-        extent = self.shape[-2:]
-        size = math.prod(extent) * self.dtype.itemsize
-        number = int(np.ravel_multi_index(index, self.shape[:-2])) if index else 0
-        with self._lock:
-            self._stream.seek(self._offset + number * size)
-            data = self._stream.read(size)
-        if len(data) < size:
-            raise EOFError(f"its voxels end within plane {number}")
-        return np.frombuffer(data, self.dtype).reshape(extent)
 
 
 def _load(path: str) -> Any:
@@ -185,30 +144,3 @@ def _translation(image: Any) -> dict[str, float]:
     if (step <= 0).any():
         return {}
     return dict(zip("xyz", map(single, image.affine[:3, 3]), strict=True))
-
-
-def _indexed(path: str, size: int) -> Any:
-    """Return a compressed file that can be read from any position."""
-    from indexed_gzip import IndexedGzipFile
-
-    spacing = max(_SPACING, size // _POINTS)
-    return IndexedGzipFile(path, spacing=spacing, buffer_size=_PIECE)
-
-
-def _check_length(path: str, found: Any) -> None:
-    """Refuse a file that ends before its last voxel.
-
-    A compressed one is decompressed for it only if its last bytes, the length modulo
-    2**32, are not what they should be: then it is truncated, or in several parts.
-    """
-    end = int(found.offset) + math.prod(found.shape) * found.dtype.itemsize
-    size = os.path.getsize(path)
-    if path.lower().endswith(".gz"):
-        with Path(path).open("rb") as file:
-            file.seek(-4, os.SEEK_END)
-            if int.from_bytes(file.read(4), "little") == end % 2**32:
-                return
-        with gzip.open(path) as file:
-            size = sum(len(piece) for piece in iter(lambda: file.read(_PIECE), b""))
-    if end > size:
-        raise ValueError(f"its voxels end at byte {end}, the file at byte {size}")

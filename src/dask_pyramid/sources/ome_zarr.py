@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from dask_pyramid.axes import STORAGE_ORDER
 from dask_pyramid.locations import is_url, local_path, public_url
-from dask_pyramid.metadata import Multiscales, check_path, parse_multiscales
+from dask_pyramid.metadata import parse_multiscales
+from dask_pyramid.multiscales import Multiscales, check_path, listed_paths, ome_of
 from dask_pyramid.sources.opened import Opened, unreadable
 from dask_pyramid.sources.zarr_arrays import ZarrReader
 from dask_pyramid.stores import check_bucket, open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import zarr
 
     from dask_pyramid.store_options import StoreOptions
@@ -36,6 +38,7 @@ def open_zarr(
     location: str,
     axes: tuple[str, ...] | None,
     *,
+    part: str = "",
     options: StoreOptions | None = None,
 ) -> Opened:
     """Open a path or URL of a Zarr array or group.
@@ -46,6 +49,8 @@ def open_zarr(
         Path or URL.
     axes : tuple of str, optional
         Names that the caller gave; they allow names the package does not know.
+    part : str
+        Path of the node below it, which in a zipped file is no path of its own.
     options : StoreOptions, optional
         How to open a URL.
 
@@ -62,10 +67,10 @@ def open_zarr(
     """
     import zarr
 
-    place = public_url(location) if is_url(location) else location
+    place = public_url(location) if is_url(location) else os.path.join(location, part)
     store = open_store(location, options=options, hurried=True)
     try:
-        node = zarr.open(store, mode="r")
+        node = zarr.open(store, path=part, mode="r")
     except FileNotFoundError as error:
         check_bucket(store)
         raise FileNotFoundError(
@@ -170,22 +175,17 @@ def _reader(node: zarr.Array[Any] | zarr.Group, path: str) -> ZarrReader:
 
 
 def _has_image(attributes: Mapping[str, Any]) -> bool:
-    group = attributes.get("ome", attributes)
-    return isinstance(group, Mapping) and "multiscales" in group
+    return "multiscales" in ome_of(attributes)
 
 
 def _only_image(group: zarr.Group, location: str | None) -> zarr.Group:
     """Return the one image within a group, as bioformats2raw and others write it."""
-    attributes: Mapping[str, Any] = group.attrs.asdict()
-    found = attributes.get("ome", attributes)
-    ome: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    ome = ome_of(group.attrs.asdict())
     place = _place(group, location)
     if "plate" in ome or "well" in ome:
         kind = "plate" if "plate" in ome else "well"
-        held = ome[kind] if isinstance(ome[kind], Mapping) else {}
-        entries = held.get("wells" if kind == "plate" else "images")
-        entries = entries[:8] if isinstance(entries, list) else []
-        paths = [entry.get("path") for entry in entries if isinstance(entry, Mapping)]
+        listed = listed_paths(ome[kind], "wells" if kind == "plate" else "images")
+        paths = [path for path, _ in listed[:8] if path is not None]
         raise ValueError(
             f"source must be one image, got a {kind}, {place!r}; open a field of view "
             f"in one of {paths!r}"

@@ -87,19 +87,17 @@ class Opened:
 class ProcessCache(Generic[T]):
     """Opened files of this process, the least recently used given up first.
 
-    A forked child starts empty: locks, threads and file positions do not survive it.
+    What is given up is closed when whoever reads it lets go of it. A forked child
+    starts empty: locks, threads and file positions do not survive it.
 
     Parameters
     ----------
     size : int
         How many are held open.
-    close : callable, optional
-        What gives one up.
     """
 
-    def __init__(self, size: int, close: Callable[[T], object] | None = None) -> None:
+    def __init__(self, size: int) -> None:
         self._size = size
-        self._close = close
         self._forget()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
@@ -114,9 +112,7 @@ class ProcessCache(Generic[T]):
             if key not in self._held:
                 self._held[key] = opener()
                 if len(self._held) > self._size:
-                    _, oldest = self._held.popitem(last=False)
-                    if self._close is not None:
-                        self._close(oldest)
+                    self._held.popitem(last=False)
             self._held.move_to_end(key)
             return self._held[key]
 
@@ -124,9 +120,7 @@ class ProcessCache(Generic[T]):
         """Give up what is held under the keys that match."""
         with self._lock:
             for key in [key for key in self._held if matches(key)]:
-                held = self._held.pop(key)
-                if self._close is not None:
-                    self._close(held)
+                del self._held[key]
 
 
 def fingerprint(path: Path) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """A folder or pattern of planes, stacked in natural order of their names.
 
-TIFF planes are read by region; other formats (PNG, JPEG, ...) become a dask graph by
-`dask_image.imread`. All planes must be of one format, shape and data type.
+TIFF planes are read by region, those of other formats (PNG, JPEG, ...) as a whole. All
+planes must be of one format, shape and data type; files of several frames are refused.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import glob
 import os
 import re
-import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dask_pyramid.sources.files import FileReader
 from dask_pyramid.sources.formats import find_format, open_file
 from dask_pyramid.sources.opened import (
     DECODE_ERRORS,
@@ -22,16 +23,17 @@ from dask_pyramid.sources.opened import (
     SourceError,
     fingerprint,
     native,
+    reason,
     region_text,
 )
+from dask_pyramid.sources.pictures import open_picture
 from dask_pyramid.sources.tiff import open_series
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
-    import dask.array as da
-
-    from dask_pyramid.image import Region
+    from dask_pyramid.image import Reader, Region
 
 __all__ = [
     "PlanesReader",
@@ -87,7 +89,7 @@ def open_folder(folder: str, axes: tuple[str, ...] | None) -> Opened:
             "source must be a Zarr store or a folder of planes, got "
             f"{folder!r}, which holds no files"
         )
-    return _open_planes(files, axes, folder, os.path.join(glob.escape(folder), "[!.]*"))
+    return _open_planes(files, axes, folder, folder)
 
 
 def _open_planes(
@@ -104,9 +106,17 @@ def _open_planes(
     kind = find_format(files[0])
     if kind is not None and kind.name == "TIFF":
         return _open_tiff_planes(files, axes, name)
-    pixels = _imread(files, pattern)
-    names = {3: ("z", "y", "x"), 4: ("z", "y", "x", "c")}.get(pixels.ndim)
-    return Opened(pixels=pixels, axes=axes or names, name=name)
+    try:
+        _check_same(open_picture(files[0]), open_picture(files[-1]), files)
+    except SourceError:
+        raise
+    except DECODE_ERRORS as error:
+        raise SourceError(
+            f"planes must be images, got {files[0]!r}, which cannot be read: "
+            f"{reason(error)}"
+        ) from error
+    reader = PlanesReader(files, _picture)
+    return Opened(pixels=reader, axes=axes or _colour_axes(reader), name=name)
 
 
 def _format(file: str) -> str:
@@ -124,7 +134,7 @@ def _open_tiff_planes(
     if first.axes is not None:
         stacked = ("t" if "z" in first.axes else "z", *first.axes)
     return Opened(
-        pixels=PlanesReader(files),
+        pixels=PlanesReader(files, _tiff_plane),
         axes=axes or stacked,
         scale=first.scale,
         unit=first.unit,
@@ -142,22 +152,43 @@ def _check_same(one: Any, other: Any, files: Sequence[str]) -> None:
         )
 
 
+@contextmanager
+def _tiff_plane(file: str) -> Iterator[Any]:
+    store, array = open_series(file)
+    try:
+        yield array
+    finally:
+        store.close()
+
+
+@contextmanager
+def _picture(file: str) -> Iterator[Any]:
+    yield open_picture(file)
+
+
 class PlanesReader:
-    """Read a stack of TIFF files by region; axis 0 is the file.
+    """Read a stack of files by region; axis 0 is the file.
 
     Parameters
     ----------
     files : sequence of str
         Paths in the order of the stack.
+    opener : callable
+        ``opener(file)``, a context in which the array of a file is open; a function of
+        a module, so that other processes find it.
     """
 
-    def __init__(self, files: Sequence[str]) -> None:
+    def __init__(
+        self,
+        files: Sequence[str],
+        opener: Callable[[str], AbstractContextManager[Any]],
+    ) -> None:
+        self._opener = opener
         self._files = tuple(os.path.realpath(file) for file in files)
-        store, array = open_series(self._files[0])
-        self._plane = tuple(int(n) for n in array.shape)
-        self._chunks = tuple(int(n) for n in array.chunks)
-        self._dtype = native(array.dtype)
-        store.close()
+        with opener(self._files[0]) as array:
+            self._plane = tuple(int(n) for n in array.shape)
+            self._chunks = tuple(int(n) for n in array.chunks)
+            self._dtype = native(array.dtype)
         ends = (self._files[0], self._files[-1])
         self._stamp = tuple(fingerprint(Path(file)) for file in ends)
 
@@ -207,18 +238,15 @@ class PlanesReader:
 
     def _read_plane(self, file: str, region: Region, out: np.ndarray[Any, Any]) -> None:
         try:
-            store, array = open_series(file)
-            try:
+            with self._opener(file) as array:
                 fits = array.shape == self._plane and (
                     native(array.dtype) == self._dtype
                 )
                 if fits:
                     out[...] = array[region]
-            finally:
-                store.close()
         except DECODE_ERRORS as error:
             raise OSError(
-                f"cannot read {region_text(region)} of {file}: {error}"
+                f"cannot read {region_text(region)} of {file}: {reason(error)}"
             ) from error
         if not fits:
             raise ValueError(
@@ -228,38 +256,13 @@ class PlanesReader:
             )
 
 
-def _imread(files: list[str], pattern: str) -> da.Array:
-    """Return planes that are not TIFF as dask-image's graph; the first is read."""
-    import pims
-    from dask_image.imread import imread
-
-    errors: tuple[type[Exception], ...] = (pims.UnknownFormatError, *DECODE_ERRORS)
-    if len(files) != len(glob.glob(pattern)):
-        raise ValueError(
-            f"planes must be files, got a folder among those that match {pattern!r}"
-        )
-    try:
-        with warnings.catch_warnings():
-            # pims passes scikit-image a parameter that is deprecated; and ImageIO, for
-            # a format it does not know, tries all of its own.
-            warnings.simplefilter("ignore")
-            ends = [imread(glob.escape(file)) for file in (files[0], files[-1])]
-            _check_same(ends[0], ends[1], files)
-            stack: da.Array = imread(pattern)
-    except SourceError:
-        raise
-    except errors as error:
-        raise SourceError(
-            f"planes must be images, got {files[0]!r}, which cannot be read: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    return stack
-
-
 def open_plane(path: str, axes: tuple[str, ...] | None) -> Opened:
-    """Open one file that is not TIFF as one plane, grey or RGB."""
-    pixels = _imread([path], glob.escape(path))
-    if pixels.shape[0] == 1:
-        pixels = pixels[0]
-    names = {2: ("y", "x"), 3: ("y", "x", "c")}.get(pixels.ndim)
-    return Opened(pixels=pixels, axes=axes or names)
+    """Open one file that is not TIFF as one plane, grey or in colours."""
+    reader = FileReader(open_picture, path, kept=False)
+    return Opened(pixels=reader, axes=axes or _colour_axes(reader))
+
+
+def _colour_axes(reader: Reader) -> tuple[str, ...]:
+    """Return y and x, behind them c if there are colours, before them z of a stack."""
+    stack = ("z",) * isinstance(reader, PlanesReader)
+    return (*stack, "y", "x", *("c",) * (len(reader.shape) - len(stack) > 2))

@@ -126,6 +126,11 @@ class ResampledReader:
         return bool(getattr(self.source, "in_memory", False))
 
     @property
+    def part(self) -> str:
+        """Which array of a file is read; empty if that is not asked."""
+        return str(getattr(self.source, "part", ""))
+
+    @property
     def resampling(self) -> list[Any]:
         """What tells this resampling from others, step by step, JSON values."""
         below = getattr(self.source, "resampling", None) or []

@@ -9,28 +9,19 @@ import logging
 import os
 import re
 import threading
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from dask_pyramid.sources.opened import (
-    DECODE_ERRORS,
-    Opened,
-    ProcessCache,
-    fingerprint,
-    native,
-    region_text,
-)
+from dask_pyramid.sources.files import FileReader
+from dask_pyramid.sources.opened import Opened
 from dask_pyramid.sources.tiff_metadata import describe, series_axes
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
     from tifffile.zarr import ZarrTiffStore
 
-    from dask_pyramid.image import Region
-
-__all__ = ["TiffReader", "open_series", "open_tiff", "read_series"]
+__all__ = ["open_series", "open_tiff"]
 
 
 def open_tiff(path: str, axes: tuple[str, ...] | None) -> Opened:
@@ -52,6 +43,7 @@ def open_tiff(path: str, axes: tuple[str, ...] | None) -> Opened:
     """
     import tifffile
 
+    path = os.path.realpath(path)  # files of one image lie beside it, not beside a link
     with _Complaints(), tifffile.TiffFile(path) as tiff:
         series = _first_series(tiff)
         _check_codec(series.keyframe, path)
@@ -60,7 +52,7 @@ def open_tiff(path: str, axes: tuple[str, ...] | None) -> Opened:
         found = describe(tiff, names)
         files = (path, *(str(Path(path).with_name(f)) for f in found.files))
     return Opened(
-        pixels=TiffReader(path, locations=files),
+        pixels=FileReader(_open_array, path, locations=files),
         axes=names,
         scale=found.scale,
         unit=found.unit,
@@ -158,80 +150,8 @@ def open_series(path: str) -> tuple[ZarrTiffStore, Any]:
     return store, array
 
 
-def _close(held: tuple[ZarrTiffStore, Any]) -> None:
-    held[0].close()
-
-
-_open_files: ProcessCache[tuple[Any, Any]] = ProcessCache(32, _close)
-
-
-def read_series(path: str, stamp: tuple[int, int], region: Region) -> Any:
-    """Read a region of the first series; the file stays open in this process."""
-    _, array = _open_files.get((path, stamp), lambda: open_series(path))
-    return array[region]
-
-
-class TiffReader:
-    """Read the first series of a TIFF file by region.
-
-    Parameters
-    ----------
-    path : str
-        Path of the file.
-    locations : sequence of str
-        The files that hold its pixels.
-    """
-
-    def __init__(self, path: str, locations: tuple[str, ...] = ()) -> None:
-        self._path = os.path.realpath(path)
-        self._stamp = fingerprint(Path(self._path))
-        self._locations = tuple(
-            dict.fromkeys(os.path.realpath(file) for file in (path, *locations))
-        )
-        store, array = open_series(self._path)
-        self._shape = tuple(int(n) for n in array.shape)
-        self._chunks = tuple(int(n) for n in array.chunks)
-        self._dtype = native(array.dtype)
-        store.close()
-
-    def __repr__(self) -> str:
-        return f"TiffReader({self._path!r}, shape={self._shape})"
-
-    def __dask_tokenize__(self) -> object:
-        return type(self).__name__, self._path, self._stamp
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Extent in voxels."""
-        return self._shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Data type in native byte order."""
-        return self._dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Extent in voxels of a strip or tile."""
-        return self._chunks
-
-    @property
-    def locations(self) -> tuple[str, ...]:
-        """Real paths of the files that hold the pixels."""
-        return self._locations
-
-    def read(self, region: Region) -> np.ndarray[Any, Any]:
-        """Return the voxels of `region`.
-
-        Raises
-        ------
-        OSError
-            If a strip or tile cannot be read or decoded.
-        """
-        try:
-            block = read_series(self._path, self._stamp, region)
-        except DECODE_ERRORS as error:
-            raise OSError(
-                f"cannot read {region_text(region)} of {self._path}: {error}"
-            ) from error
-        return np.asarray(block).astype(self._dtype, copy=False)
+def _open_array(path: str, part: str) -> Any:
+    """Return the first series as a Zarr array whose file is closed when it is gone."""
+    store, array = open_series(path)
+    weakref.finalize(array, store.close)
+    return array

@@ -6,6 +6,7 @@ Coordinates must be evenly spaced and increase: pixels are never moved or turned
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +25,9 @@ SPACING = "spacing"
 
 _NAMES = {"time": "t", "channel": "c"}
 
-# Steps may differ by this part of their mean: coordinates are often floats of 32 bits.
-_UNEVEN = 1e-3
+# Positions may lie beside even ones by this part of a step: coordinates are often
+# floats of 32 bits. Steps say less: they may drift little by little.
+_UNEVEN = 0.1
 
 
 def open_data_array(
@@ -88,7 +90,7 @@ def levels_of_tree(tree: xarray.DataTree) -> list[xarray.DataArray]:
     Raises
     ------
     ValueError
-        If a node holds several images, or none does.
+        If a node holds several images, none does, or they are not levels of one.
     """
     found = []
     for node in (tree, *tree.children.values()):
@@ -111,8 +113,24 @@ def levels_of_tree(tree: xarray.DataTree) -> list[xarray.DataArray]:
             f"{sorted(tree.children)!r} without an image; open the subtree that is one"
         )
     levels = sorted(found, key=lambda array: array.size, reverse=True)
+    _check_levels(levels, tree)
     name = tree.attrs.get("name", tree.name)
     return [level.rename(name or level.name) for level in levels]
+
+
+def _check_levels(levels: list[xarray.DataArray], tree: xarray.DataTree) -> None:
+    """Refuse images that are not one image at several sizes."""
+    kinds = {(array.name, array.dims, array.dtype) for array in levels}
+    extents = ((a.shape, b.shape) for a, b in pairwise(levels))
+    if len(kinds) > 1 or any(
+        m > n for large, small in extents for n, m in zip(large, small, strict=True)
+    ):
+        shown = [f"{a.name} {dict(a.sizes)} {a.dtype}" for a in levels[:4]]
+        raise SourceError(
+            "levels of a tree must be one image at decreasing sizes, got "
+            f"{', '.join(shown)} in {sorted(tree.children)!r}; open the array that is "
+            "meant, such as tree['scale0/image']"
+        )
 
 
 def _pixels(source: xarray.DataArray) -> Any:
@@ -147,7 +165,8 @@ def _line(coordinate: xarray.DataArray, name: str) -> tuple[float, float, str]:
     # A dozen digits are the decimal that was meant: 0.1 * 3 is not 0.3.
     step = float(f"{(values[-1] - values[0]) / (len(values) - 1):.12g}")
     steps = np.diff(values)
-    if not (step > 0 and (np.abs(steps - step) <= _UNEVEN * step).all()):
+    even = values[0] + step * np.arange(len(values))
+    if not ((steps > 0).all() and (np.abs(values - even) <= _UNEVEN * step).all()):
         raise SourceError(
             f"coordinates must be evenly spaced and increase, got steps from "
             f"{steps.min():g} to {steps.max():g} for {name!r}; sort or interpolate "

@@ -17,7 +17,7 @@ import numpy as np
 
 from dask_pyramid.credentials import address_of
 from dask_pyramid.limits import default_workers, tune_malloc
-from dask_pyramid.locations import is_url, is_zipped, local_path, public_url
+from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.sources.opened import (
     DECODE_ERRORS,
     ProcessCache,
@@ -28,7 +28,13 @@ from dask_pyramid.sources.opened import (
     unreadable,
 )
 from dask_pyramid.store_options import StoreOptions, parse_options
-from dask_pyramid.stores import lives_in_process, open_store, place_of, store_place
+from dask_pyramid.stores import (
+    is_zip_store,
+    lives_in_process,
+    open_store,
+    place_of,
+    store_place,
+)
 
 if TYPE_CHECKING:
     import zarr
@@ -343,7 +349,7 @@ class ZarrReader:
             return uuid4().hex
         for name in ("zarr.json", ".zarray"):
             file = Path(self._location, self._path, name)
-            if is_zipped(self._location):
+            if is_zip_store(self._location):
                 file = Path(self._location)
             if file.is_file():
                 return fingerprint(file)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from dask_pyramid.stores import open_store
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["refuse_arrays", "refuse_sources"]
+__all__ = ["refuse_arrays", "refuse_overlaps", "refuse_sources"]
 
 
 def refuse_sources(target: str, sources: Sequence[str]) -> None:
@@ -58,6 +60,33 @@ def refuse_arrays(target: str, sources: Sequence[str]) -> None:
                 f"target and source must lie apart, got {inside!r} inside {outside!r}; "
                 "a source is never modified"
             )
+
+
+def refuse_overlaps(targets: Sequence[str], sources: Sequence[str]) -> None:
+    """Refuse targets of one call that overlap each other, or what is read for any.
+
+    Parameters
+    ----------
+    targets, sources : sequence of str
+        Real paths or URLs.
+
+    Raises
+    ------
+    ValueError
+        If so.
+    """
+    # What lies within a place follows it at once in the order of texts.
+    ordered = sorted(f"{target.rstrip('/')}/" for target in targets)
+    for outside, inside in pairwise(ordered):
+        if inside.startswith(outside):
+            raise ValueError(
+                f"targets must be different and lie apart, got {outside[:-1]!r} and "
+                f"{inside[:-1]!r}"
+            )
+    for source in sources:
+        at = bisect(ordered, f"{source.rstrip('/')}/")
+        for target in ordered[max(at - 1, 0) : at + 1]:
+            refuse_arrays(target.rstrip("/"), [source])
 
 
 def _whole_image(source: str) -> str:

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "JOB",
+    "ROOT",
     "foreign_names",
     "has_job",
+    "holds_array",
+    "names_in",
     "read_attributes",
     "refuse_links",
     "state_of",
@@ -26,11 +29,11 @@ __all__ = [
 JOB = f"{WORK}/job.json"
 """Object that holds the stored plan of a run."""
 
-# What may stand at the root of a pyramid beside its levels; the last is of macOS.
-_ROOT = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata", WORK, ".DS_Store")
+ROOT = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata", WORK, ".DS_Store")
+"""What may stand at the root of a pyramid beside its levels; the last is of macOS."""
 
 
-def _names(store: Any, folder: str = "") -> set[str]:
+def names_in(store: Any, folder: str = "") -> set[str]:
     """Return what lies in a folder of a store, by default at its root."""
     from zarr.core.sync import sync
 
@@ -49,7 +52,7 @@ def _serves(name: str, labels: Collection[str]) -> bool:
 
 def state_of(store: Any) -> str:
     """Return "empty", "unfinished", "complete" or "foreign" for what is in a store."""
-    if not _names(store) - {WORK}:
+    if not names_in(store) - {WORK}:
         return "unfinished" if has_job(store) else "empty"
     attributes = read_attributes(store)
     ome = attributes.get("ome", {})
@@ -85,6 +88,20 @@ def read_attributes(store: Any) -> dict[str, Any]:
     return dict(attributes)
 
 
+def holds_array(store: Any) -> bool:
+    """Return whether there is a Zarr array at the root."""
+    import zarr
+    from zarr.errors import ContainsArrayError
+
+    try:
+        zarr.open_group(store, mode="r")
+    except ContainsArrayError:
+        return True
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    return False
+
+
 def foreign_names(store: Any, labels: Collection[str] = ()) -> set[str]:
     """Return what lies in a pyramid beside its levels and metadata.
 
@@ -97,11 +114,11 @@ def foreign_names(store: Any, labels: Collection[str] = ()) -> set[str]:
     """
     names = {
         name
-        for name in _names(store) - set(_ROOT)
+        for name in names_in(store) - set(ROOT)
         if not name.endswith(".partial")  # zarr's, which a kill has left
     }
     if labels and "labels" in names:
-        others = _names(store, "labels") - set(_ROOT)
+        others = names_in(store, "labels") - set(ROOT)
         if not {name for name in others if not _serves(name, labels)}:
             names.discard("labels")
     attributes = read_attributes(store)

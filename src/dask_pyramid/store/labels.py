@@ -40,7 +40,7 @@ def open_label(
     Parameters
     ----------
     image : Target
-        Its image, from `open_existing`.
+        Its image, from `inplace.open_existing`.
     name : str
         Its name.
     mode : {"w-", "a", "w"}

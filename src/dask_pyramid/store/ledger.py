@@ -8,10 +8,10 @@ import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
 
+from dask_pyramid.checksums import crc32
 from dask_pyramid.geometry import ceil_div
 from dask_pyramid.journal import Journal
 from dask_pyramid.receipts import (

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import uuid
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 from dask_pyramid.locations import is_zipped, local_path
 from dask_pyramid.store.apart import refuse_sources
 from dask_pyramid.store.contents import state_of
+from dask_pyramid.store.locks import Lock
 from dask_pyramid.store.replacement import beside
 from dask_pyramid.store.targets import Target
+from dask_pyramid.store.writers import WORK
 from dask_pyramid.stores import open_store
 
 if TYPE_CHECKING:
@@ -92,26 +97,61 @@ class Package:
             mode=self.mode,
         )
 
-    def pack(self, version: str) -> None:
-        """Write the file from the folder, which is complete, and remove the folder.
+    def pack(self, version: str, *, break_lock: bool = False) -> bool:
+        """Write the file from the folder, if that is complete, and remove the folder.
 
         Parameters
         ----------
         version : str
             Version of OME-Zarr.
+        break_lock : bool
+            Whether to take the lock of the folder whoever holds it.
+
+        Returns
+        -------
+        bool
+            False if the folder is not complete: another process has packed it.
+
+        Raises
+        ------
+        LockedError
+            If somebody else writes the folder or packs it.
         """
-        part = beside(self.location, "part")
-        with part.open("wb") as file:
-            _write_zip(file, Path(self.folder), version)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.location)
+        store = open_store(self.folder, read_only=False)
+        try:
+            with Lock(store, self.location, break_lock=break_lock) as lock:
+                if state_of(store) != "complete":
+                    return False
+                # What runs that were killed have left; none but this one packs now.
+                for old in self._beside("part"):
+                    old.unlink(missing_ok=True)
+                part = beside(self.location, f"{uuid.uuid4().hex}.part")
+                with part.open("wb") as file:
+                    _write_zip(file, Path(self.folder), version)
+                    file.flush()
+                    os.fsync(file.fileno())
+                lock.check()
+                part.replace(self.location)
+                # The name goes first: what a kill leaves is not taken for a pyramid.
+                gone = beside(self.location, f"{uuid.uuid4().hex}.removed")
+                Path(self.folder).rename(gone)
+        finally:
+            with suppress(OSError):  # not there, or not empty
+                Path(self.folder).rmdir()
         self.clear()
+        return True
 
     def clear(self) -> None:
-        """Remove what a run has left beside the file."""
-        beside(self.location, "part").unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove folders that have been packed."""
+        for gone in self._beside("removed"):
+            shutil.rmtree(gone, ignore_errors=True)
+
+    def _beside(self, purpose: str) -> list[Path]:
+        """Return what runs have made beside the file for a purpose."""
+        start, end = (re.escape(p) for p in (f".{Path(self.location).name}.", purpose))
+        name = re.compile(f"{start}[0-9a-f]{{32}}[.]{end}")
+        folder = Path(self.location).parent
+        return [path for path in folder.iterdir() if name.fullmatch(path.name)]
 
 
 def package_of(target: Any, mode: str) -> Package | None:
@@ -153,6 +193,7 @@ def _in_order(folder: Path) -> Iterator[str]:
     names = [
         Path(top, name).relative_to(folder).as_posix()
         for top, _, files in os.walk(folder)
+        if WORK not in Path(top).parts  # the lock, while it is packed
         for name in files
     ]
     metadata = [name for name in names if name.rpartition("/")[2] == _METADATA]

@@ -69,8 +69,9 @@ def codecs_json(plan: PyramidPlan, compressors: Any) -> Any:
     from zarr.storage import MemoryStore
 
     rehearsal = zarr.create_group(MemoryStore(), zarr_format=_format(plan))
+    codecs = find_codecs(compressors, plan.version)
     try:
-        _fill(rehearsal, plan, find_codecs(compressors, plan.version))
+        _fill(rehearsal, plan, codecs)
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"compressors must be a name or codecs that zarr takes for version "
@@ -168,7 +169,7 @@ def create_levels(target: Target, plan: PyramidPlan, compressors: Any = None) ->
     Parameters
     ----------
     target : Target
-        From `open_existing`.
+        From `inplace.open_existing`.
     plan : PyramidPlan
         Levels and layout.
     compressors : object

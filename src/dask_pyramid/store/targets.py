@@ -14,17 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from dask_pyramid.credentials import address_of
 from dask_pyramid.locations import is_url, local_path, public_url, refuse_unwritable
-from dask_pyramid.provenance import is_unfinished
 from dask_pyramid.sources.opened import ProcessCache
 from dask_pyramid.sources.zarr_arrays import ZarrReader
-from dask_pyramid.store import objects
 from dask_pyramid.store.apart import refuse_sources
-from dask_pyramid.store.contents import (
-    foreign_names,
-    read_attributes,
-    refuse_links,
-    state_of,
-)
+from dask_pyramid.store.contents import foreign_names, refuse_links, state_of
 from dask_pyramid.store.locks import refuse_locked
 from dask_pyramid.store.replacement import beside, settle
 from dask_pyramid.store.writers import LevelWriter
@@ -38,12 +31,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Target",
-    "open_existing",
     "open_group",
     "open_location",
     "open_target",
     "release",
     "reopened",
+    "store_target",
 ]
 
 _MODES = ("w-", "a", "w")
@@ -73,6 +66,8 @@ class Target:
     """What `open_target` was asked for."""
     labels: tuple[str, ...] = ()
     """Label images that are replaced with the pyramid."""
+    shown: str = ""
+    """What to call it in messages, if it is not the location."""
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Which writing of the target this is: what a process keeps open of one run, whose
     folders may be gone, must not serve another."""
@@ -122,6 +117,8 @@ class Target:
         return _writers.get((self.run, level.path), lambda: LevelWriter(self, level))
 
     def __str__(self) -> str:
+        if self.shown:
+            return self.shown
         return (
             public_url(self.location)
             if is_url(self.location)
@@ -142,6 +139,7 @@ def open_target(
     sources: Sequence[str] = (),
     labels: tuple[str, ...] = (),
     options: StoreOptions | None = None,
+    shown: str = "",
 ) -> Target:
     """Check where a pyramid shall go; nothing is written.
 
@@ -158,6 +156,8 @@ def open_target(
         Label images that are replaced with the pyramid.
     options : StoreOptions, optional
         How to open a URL.
+    shown : str
+        What to call it in messages, if it is not the target.
 
     Returns
     -------
@@ -177,7 +177,7 @@ def open_target(
     """
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
-    wanted = Target(location="", mode=mode, labels=labels)
+    wanted = Target(location="", mode=mode, labels=labels, shown=shown)
     return _opened(target, wanted, sources=sources, options=options)
 
 
@@ -228,79 +228,11 @@ def open_location(
     return Target(location=location, options=parse_options(options, text))
 
 
-def open_existing(
-    target: Any,
-    *,
-    sources: Sequence[str] = (),
-    options: StoreOptions | None = None,
-) -> Target:
-    """Check a store whose image shall grow in place; nothing is written.
-
-    Parameters
-    ----------
-    target : path, URL or zarr store
-        What is there already.
-    sources : sequence of str
-        Paths and URLs of what shall be read beside it.
-    options : StoreOptions, optional
-        How to open a URL.
-
-    Returns
-    -------
-    Target
-        The target.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no Zarr group.
-    ValueError
-        If it lies in, at or around a source, holds symbolic links, cannot be written,
-        or has not been finished.
-    """
-    place = _existing_place(target, sources, options or StoreOptions())
-    store = place.store
-    if store is None:
-        store = open_store(place.location, options=place.options, hurried=True)
-    if not any(objects.get(store, name) for name in ("zarr.json", ".zgroup")):
-        raise FileNotFoundError(
-            f"store must be a Zarr group that is there, got {place}, where there is "
-            "none; check the path"
-        )
-    if is_unfinished(read_attributes(store)):
-        raise ValueError(
-            f"target must be complete to grow, got {place}, whose writing has not "
-            "finished; write_pyramid with mode='a' goes on with it"
-        )
-    return replace(place, state="complete")
-
-
 def open_group(target: Target) -> Any:
     """Open the group of an existing image to read it, past consolidated metadata."""
     import zarr
 
     return zarr.open_group(target.open(), mode="r", use_consolidated=False)
-
-
-def _existing_place(
-    target: Any, sources: Sequence[str], options: StoreOptions
-) -> Target:
-    from zarr.storage import LocalStore
-
-    if isinstance(target, LocalStore):
-        target = target.root
-    if not isinstance(target, str | os.PathLike):
-        return _store_object(target, sources)
-    text = local_path(os.fspath(target))
-    refuse_unwritable(text)
-    if is_url(text):
-        refuse_sources(address_of(text, options), sources)
-        return Target(location=text.rstrip("/"), options=options)
-    location = os.path.realpath(text)
-    refuse_sources(location, sources)
-    settle(Path(location))
-    refuse_links(Path(location))
-    return Target(location=location)
 
 
 def reopened(target: Target) -> Target:
@@ -355,10 +287,11 @@ def _open_store_object(store: Any, wanted: Target, sources: Sequence[str]) -> Ta
 
     if isinstance(store, LocalStore):
         return _opened(str(store.root), wanted, sources=sources, options=None)
-    return _found(replace(wanted, store=_store_object(store, sources).store), store)
+    return _found(replace(wanted, store=store_target(store, sources).store), store)
 
 
-def _store_object(store: Any, sources: Sequence[str]) -> Target:
+def store_target(store: Any, sources: Sequence[str]) -> Target:
+    """Return a store object as a target; refuse what cannot be written."""
     from zarr.abc.store import Store
     from zarr.storage import ZipStore
 
@@ -386,9 +319,10 @@ def _found(target: Target, store: Any) -> Target:
     state, mode = state_of(store), target.mode
     if state == "empty":
         return target
+    place = str(replace(target, shown=""))
     if state == "foreign":
         raise FileExistsError(
-            f"target must be a new place or a pyramid, got {str(target)!r}, which is "
+            f"target must be a new place or a pyramid, got {place!r}, which is "
             "something else; remove it yourself or choose another name"
         )
     if mode == "w-":
@@ -404,7 +338,7 @@ def _found(target: Target, store: Any) -> Target:
     if others:
         raise FileExistsError(
             f"target must hold nothing but a pyramid to be replaced, got "
-            f"{str(target)!r}, which also holds {', '.join(others[:4])}; "
+            f"{place!r}, which also holds {', '.join(others[:4])}; "
             "move that away first"
         )
     if mode == "w" and state == "unfinished":

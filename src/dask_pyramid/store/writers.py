@@ -16,8 +16,8 @@ import uuid
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
+from dask_pyramid.checksums import crc32
 from dask_pyramid.receipts import ABSENT, Written
 from dask_pyramid.sources.opened import reason, region_text
 from dask_pyramid.sources.zarr_arrays import open_zarr_array

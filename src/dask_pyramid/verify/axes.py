@@ -52,7 +52,7 @@ def check_axes(entries: Any, log: Log, *, level: str) -> tuple[Axis, ...] | None
     if not 2 <= len(entries) <= 5:
         log.add("axes-invalid", f"2 to 5 axes, got {len(entries)}", level=level)
     axes = tuple(
-        Axis(name=e["name"], kind=k if isinstance(k := e.get("type"), str) else None)
+        Axis(name=e["name"], kind=_text(e.get("type")), unit=_text(e.get("unit")))
         for e in entries
     )
     names = [axis.name for axis in axes]
@@ -63,6 +63,10 @@ def check_axes(entries: Any, log: Log, *, level: str) -> tuple[Axis, ...] | None
         _check_unit(axis, entry, log, level=level)
     _check_units(axes, entries, log, level=level)
     return axes
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _check_types(
@@ -148,4 +152,5 @@ def _check_units(
     space = [e.get("unit") for a, e in zip(axes, entries, strict=True) if a.is_space]
     if any(unit is None for unit in space):
         code = "units-missing" if not any(space) else "units-differ"
-        log.add(code, f"units of the axes of space are {space!r:.80}", level=level)
+        told = ", ".join(str(unit or "none") for unit in space)
+        log.add(code, f"units of the axes of space are {told:.80}", level=level)

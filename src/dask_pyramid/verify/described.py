@@ -22,6 +22,8 @@ class Axis:
     """Its name."""
     kind: str | None
     """Its type, such as ``"space"``, if that is a text."""
+    unit: str | None
+    """Its unit, if that is a text."""
 
     @property
     def is_space(self) -> bool:

@@ -62,6 +62,8 @@ class Checked:
     """Spacing along each axis as stated; empty if it could not be read."""
     spatial: tuple[bool, ...] = ()
     """Which axes are those of space; empty if it is not known."""
+    unit: tuple[str | None, ...] = ()
+    """Unit of each axis as stated, or None; empty if the axes are not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dask_pyramid import multiscales
 from dask_pyramid.provenance import is_unfinished, read_provenance
 from dask_pyramid.verify.axes import check_axes
 from dask_pyramid.verify.datasets import check_common, check_datasets
@@ -23,8 +24,7 @@ _KNOWN = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")
 
 def ome_of(node: Node) -> Mapping[str, Any]:
     """Return the OME-Zarr metadata of a group: `ome`, or the attributes themselves."""
-    ome = node.attributes.get("ome")
-    return ome if isinstance(ome, Mapping) else node.attributes
+    return multiscales.ome_of(node.attributes)
 
 
 def describe(node: Node, log: Log) -> Described | None:
@@ -50,23 +50,9 @@ def describe(node: Node, log: Log) -> Described | None:
             level=level,
         )
     ome = ome_of(node)
-    entries = ome.get("multiscales")
-    if entries is None:
-        log.add(
-            "multiscales-missing",
-            f"the group has the attributes {sorted(map(str, ome))!r:.80}",
-            level=level,
-        )
+    entry = _entry(ome, log, level=level)
+    if entry is None:
         return None
-    if not isinstance(entries, list) or not entries:
-        log.add("multiscales-invalid", f"got {shown(entries)}", level=level)
-        return None
-    if not isinstance(entries[0], Mapping):
-        log.add("multiscales-invalid", f"got {shown(entries[0])}", level=level)
-        return None
-    if len(entries) > 1:
-        log.add("more-multiscales", f"{len(entries)}, one is checked", level=level)
-    entry = entries[0]
     version = _version(node, entry, log)
     _check_described(entry, log, level=level)
     axes = _axes(entry, log, version=version, level=level)
@@ -84,6 +70,27 @@ def describe(node: Node, log: Log) -> Described | None:
         group=ome,
         record=_record(node, log),
     )
+
+
+def _entry(ome: Mapping[str, Any], log: Log, *, level: str) -> Any:
+    """Return the first multiscales, None if there is none."""
+    entries = ome.get("multiscales")
+    if entries is None:
+        log.add(
+            "multiscales-missing",
+            f"the group has the attributes {sorted(map(str, ome))!r:.80}",
+            level=level,
+        )
+        return None
+    if not isinstance(entries, list) or not entries:
+        log.add("multiscales-invalid", f"got {shown(entries)}", level=level)
+        return None
+    if not isinstance(entries[0], Mapping):
+        log.add("multiscales-invalid", f"got {shown(entries[0])}", level=level)
+        return None
+    if len(entries) > 1:
+        log.add("more-multiscales", f"{len(entries)}, one is checked", level=level)
+    return entries[0]
 
 
 def _record(node: Node, log: Log) -> Provenance | None:
@@ -127,6 +134,12 @@ def _version(node: Node, entry: Mapping[str, Any], log: Log) -> str:
             level=level,
         )
         version = "0.6" if "coordinateSystems" in entry else default
+    _check_format(node, version, log)
+    return version
+
+
+def _check_format(node: Node, version: str, log: Log) -> None:
+    level = node.path
     if node.zarr_format != (3 if version >= "0.5" else 2):
         log.add(
             "zarr-format",
@@ -135,7 +148,6 @@ def _version(node: Node, entry: Mapping[str, Any], log: Log) -> str:
         )
     if version < "0.4":
         log.add("version-old", f"version {version}", level=level)
-    return version
 
 
 def _check_described(entry: Mapping[str, Any], log: Log, *, level: str) -> None:
@@ -150,7 +162,8 @@ def _axes(
 ) -> tuple[Axis, ...] | None:
     if version in ("0.1", "0.2"):
         kinds = ("time", "channel", "space", "space", "space")
-        return tuple(Axis(name=n, kind=k) for n, k in zip("tczyx", kinds, strict=True))
+        pairs = zip("tczyx", kinds, strict=True)
+        return tuple(Axis(name=n, kind=k, unit=None) for n, k in pairs)
     if version != "0.6":
         return check_axes(entry.get("axes"), log, level=level)
     system = _system(entry, log, level=level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,20 @@ def check_against(
         )
     if not (levels and image_levels):
         return
+    _check_extent(label, levels, image=image, image_levels=image_levels, log=log)
+    if len(levels) == len(image_levels):
+        _check_places(label, levels, image=image, image_levels=image_levels, log=log)
+
+
+def _check_extent(
+    label: Described,
+    levels: Sequence[StoredLevel],
+    *,
+    image: Described,
+    image_levels: Sequence[StoredLevel],
+    log: Log,
+) -> None:
+    """Check that a label image is as large as its image."""
     here, there = _extent(label, levels[0]), _extent(image, image_levels[0])
     different = [
         axis
@@ -154,6 +169,24 @@ def check_against(
             f"{_first(there)}",
             level=label.path,
         )
+
+
+def _check_places(
+    label: Described,
+    levels: Sequence[StoredLevel],
+    *,
+    image: Described,
+    image_levels: Sequence[StoredLevel],
+    log: Log,
+) -> None:
+    """Tell of levels whose voxels are not those of the image."""
+    for mine, other in zip(levels, image_levels, strict=True):
+        here = {axis: size for axis, (_, size) in _extent(label, mine).items()}
+        there = {axis: size for axis, (_, size) in _extent(image, other).items()}
+        axes = [axis for axis in here if axis in there]
+        if not all(math.isclose(here[a], there[a], rel_tol=1e-3) for a in axes):
+            told = ", ".join(f"{a} {here[a]:.6g} (image {there[a]:.6g})" for a in axes)
+            log.add("label-places", f"voxels of {told}", level=mine.path)
 
 
 def _extent(image: Described, level: StoredLevel) -> dict[str, tuple[float, float]]:

@@ -94,27 +94,9 @@ def stated(image: Described, levels: Sequence[StoredLevel], log: Log) -> Making 
     factors = _factors(image)
     if factors is None or len(levels) != len(image.datasets):
         return None
-    if len(factors) != len(levels):
-        log.add(
-            "record-wrong",
-            f"{len(factors)} levels were made, {len(levels)} are there",
-            level=image.path,
-        )
+    if not _has_made(factors, levels, log, level=image.path):
         return None
-    derivations = {}
-    for k, level in enumerate(levels):
-        shape = reduced_shape(levels[0].shape, factors[k])
-        if shape != level.shape:
-            log.add(
-                "record-wrong",
-                f"shape {level.shape}; factors {factors[k]} give {shape}",
-                level=level.path,
-            )
-            return None
-        parent = parent_of(factors, k, chain=method.chain)
-        if parent is not None:
-            steps = steps_between(factors[k], factors[parent])
-            derivations[k] = Derivation(parent=parent, steps=steps)
+    derivations = _derivations(factors, chain=method.chain)
     try:
         recipe = Recipe(
             name=method.name,
@@ -129,6 +111,46 @@ def stated(image: Described, levels: Sequence[StoredLevel], log: Log) -> Making 
     return Making(
         recipe=recipe, derivations=derivations, stated=True, factors=tuple(factors)
     )
+
+
+def _has_made(
+    factors: Sequence[Sequence[Factor]],
+    levels: Sequence[StoredLevel],
+    log: Log,
+    *,
+    level: str,
+) -> bool:
+    """Whether factors give the levels that are stored; a finding tells if not."""
+    if len(factors) != len(levels):
+        log.add(
+            "record-wrong",
+            f"{len(factors)} levels were made, {len(levels)} are there",
+            level=level,
+        )
+        return False
+    for factor, stored in zip(factors, levels, strict=True):
+        shape = reduced_shape(levels[0].shape, factor)
+        if shape != stored.shape:
+            log.add(
+                "record-wrong",
+                f"shape {stored.shape}; factors {factor} give {shape}",
+                level=stored.path,
+            )
+            return False
+    return True
+
+
+def _derivations(
+    factors: Sequence[Sequence[Factor]], *, chain: bool
+) -> dict[int, Derivation]:
+    """Return how each level is made, as `levels.make_levels` does."""
+    derivations = {}
+    for k, factor in enumerate(factors):
+        parent = parent_of(factors, k, chain=chain)
+        if parent is not None:
+            steps = steps_between(factor, factors[parent])
+            derivations[k] = Derivation(parent=parent, steps=steps)
+    return derivations
 
 
 def _check_steps(recipe: Recipe, derivations: Mapping[int, Derivation]) -> None:

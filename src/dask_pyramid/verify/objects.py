@@ -6,10 +6,10 @@ import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from zlib import crc32
 
 import numpy as np
 
+from dask_pyramid.checksums import crc32
 from dask_pyramid.provenance import object_hash
 from dask_pyramid.verify.presence import key_of
 

@@ -89,6 +89,7 @@ class Part:
                     content=self._content(level.number),
                     scale=level.scale or (),
                     spatial=tuple(axis.is_space for axis in self.image.axes or ()),
+                    unit=tuple(axis.unit for axis in self.image.axes or ()),
                 )
             )
         return found

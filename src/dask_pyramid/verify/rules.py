@@ -137,6 +137,8 @@ _NOTES = {
     "content-explained": "the method that explains the content",
     "content-unchecked": "a method that is not known cannot be recomputed",
     "content-mask": "a mask is not stored; what was made across its border needs it",
+    "label-places": "viewers show an image and its labels at the same level "
+    "(dask-pyramid)",
     "omero-alone": "channels are described where there is no channel axis",
 }
 

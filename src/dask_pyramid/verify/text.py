@@ -84,8 +84,11 @@ def _drawing(found: Verification) -> str:
 
 
 def _voxel_text(level: Checked) -> str:
-    pairs = zip(level.scale, level.spatial, strict=False)
-    return numbers_text([size for size, space in pairs if space]) or "-"
+    entries = zip(level.scale, level.spatial, level.unit, strict=False)
+    sizes = [(size, word or "pixels") for size, space, word in entries if space]
+    if len({word for _, word in sizes}) == 1:
+        return f"{numbers_text([size for size, _ in sizes])} {sizes[0][1]}"
+    return ", ".join(f"{numbers_text([size])} {word}" for size, word in sizes) or "-"
 
 
 def _facts(found: Verification) -> str:

@@ -10,11 +10,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dask_pyramid.locations import is_url, is_zipped, local_path, public_url
+from dask_pyramid.locations import is_url, local_path, public_url
 from dask_pyramid.sources.opened import reason
 from dask_pyramid.sources.zarr_arrays import ZarrReader, open_zarr_array
 from dask_pyramid.store_options import StoreOptions, parse_options
-from dask_pyramid.stores import lives_in_process, open_store, place_of
+from dask_pyramid.stores import is_zip_store, lives_in_process, open_store, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -72,7 +72,7 @@ def _opened(store: Any) -> Any:
 
 
 def _folder(place: str) -> Tree:
-    if is_zipped(place) and Path(place).is_file():
+    if is_zip_store(place) and Path(place).is_file():
         return StoreTree(open_store(place), location=place)
     if not Path(place).is_dir():
         there = "a file" if Path(place).exists() else "where there is nothing"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from dask_pyramid.multiscales import check_path
+from dask_pyramid.multiscales import listed_paths
 from dask_pyramid.verify.image import ome_of
 from dask_pyramid.verify.nodes import Node, joined, read_node, shown
 
@@ -60,23 +60,17 @@ def _listed(tree: Tree, group: Node, keys: tuple[str, str], log: Log) -> list[No
 def _paths(group: Node, keys: tuple[str, str], log: Log) -> list[str]:
     """Return the paths in the list of a plate or a well."""
     kind, name = keys
-    held = ome_of(group).get(kind)
-    entries = held.get(name) if isinstance(held, Mapping) else None
-    if not isinstance(entries, list) or not entries:
-        text = f"{kind}.{name} must be a list of paths, got {shown(entries)}"
+    holder = ome_of(group).get(kind)
+    listed = listed_paths(holder, name)
+    if not listed:
+        held = holder.get(name) if isinstance(holder, Mapping) else None
+        text = f"{kind}.{name} must be a list of paths, got {shown(held)}"
         log.add("plate-list", text, level=group.path)
-        return []
-    paths = []
-    for entry in entries:
-        path = entry.get("path") if isinstance(entry, Mapping) else None
-        try:
-            check_path(path)  # type: ignore[arg-type]  # it refuses what is no text
-        except ValueError:
+    for path, entry in listed:
+        if path is None:
             text = f"{kind}.{name} has an entry without a path: {shown(entry)}"
             log.add("plate-list", text, level=group.path)
-        else:
-            paths.append(str(path))
-    return paths
+    return [path for path, _ in listed if path is not None]
 
 
 def _check_indices(group: Node, log: Log) -> None:

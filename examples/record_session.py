@@ -89,8 +89,10 @@ class Terminal:
         return done.stdout
 
     def wait(self) -> None:
-        """Wait for the prompt."""
+        """Wait for the prompt, until it is shown: what is typed before stands twice."""
         self._run("wait-for", "prompt")
+        while not _PROMPT.match(self.shown().rstrip().rpartition("\n")[2]):
+            time.sleep(0.05)
 
     def type(self, *keys: str) -> None:
         """Press keys."""

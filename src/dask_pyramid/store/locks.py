@@ -108,8 +108,11 @@ class Lock:
         _held.discard(self._token)
         try:
             if self._is_ours():
+                if not self._shared:  # another writer fills its folders
+                    objects.prune(self._store, WORK)
                 objects.delete(self._store, self._key)
-            objects.prune(self._store, WORK)
+            objects.prune(self._store, _LEASES)
+            objects.prune(self._store, WORK, below=False)
         except OSError as problem:  # the error that led here is what counts
             _log.warning("the lock of %s stays: %s", self._place, problem)
 

@@ -189,13 +189,15 @@ def delete_all(store: Any, prefix: str) -> None:
     sync(store.delete_dir(prefix))
 
 
-def prune(store: Any, prefix: str) -> None:
-    """Remove the folders below a prefix that are empty, and it; nothing elsewhere."""
+def prune(store: Any, prefix: str, *, below: bool = True) -> None:
+    """Remove a folder if it is empty, before it those below it; nothing elsewhere."""
     from zarr.storage import LocalStore
 
     if not isinstance(store, LocalStore):
         return
-    for folder, _, _ in os.walk(Path(store.root, prefix), topdown=False):
+    root = Path(store.root, prefix)
+    folders = os.walk(root, topdown=False) if below else [(root, [], [])]
+    for folder, _, _ in folders:
         with suppress(OSError):  # not empty
             Path(folder).rmdir()
 

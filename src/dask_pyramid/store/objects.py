@@ -196,8 +196,10 @@ def prune(store: Any, prefix: str, *, below: bool = True) -> None:
     if not isinstance(store, LocalStore):
         return
     root = Path(store.root, prefix)
-    folders = os.walk(root, topdown=False) if below else [(root, [], [])]
-    for folder, _, _ in folders:
+    folders = [str(root)]
+    if below:
+        folders = [folder for folder, _, _ in os.walk(root, topdown=False)]
+    for folder in folders:
         with suppress(OSError):  # not empty
             Path(folder).rmdir()
 

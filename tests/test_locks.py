@@ -293,6 +293,28 @@ def test_leases_stand_side_by_side_and_keep_the_lock_away(store):
     assert not list(objects.list_sizes(store, ""))
 
 
+def test_who_does_not_write_alone_leaves_the_folders_that_codecs_fill(tmp_path):
+    """Codecs make the folders of an object, and write the object a moment later."""
+    store = LocalStore(tmp_path)
+    filled = tmp_path / ".dask-pyramid/staging-x/0/c"
+    with Lock(store, "here"):
+        filled.mkdir(parents=True)
+        with pytest.raises(LockedError):
+            Lock(store, "here").__enter__()
+        assert filled.exists(), "of a writer who refused a second one"
+    with Lock(store, "here", shared=True):
+        filled.mkdir(parents=True)
+        with pytest.raises(LockedError):
+            Lock(store, "here").__enter__()
+        assert filled.exists(), "of a share that kept the lock away"
+        with Lock(store, "here", shared=True):
+            pass
+        assert filled.exists(), "of a share that ended after another"
+    with Lock(store, "here"):
+        pass
+    assert not any(tmp_path.iterdir()), "who writes alone leaves no empty folder"
+
+
 def test_the_lease_of_a_dead_process_keeps_nobody_away(store):
     put_lock(store, ".dask-pyramid/leases/dead", **here(2**22 + 1))
     with Lock(store, "here"):

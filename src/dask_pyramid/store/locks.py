@@ -102,13 +102,13 @@ class Lock:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
-        self._give_up()
+        self._give_up(alone=not self._shared)
 
-    def _give_up(self) -> None:
+    def _give_up(self, *, alone: bool = False) -> None:
         _held.discard(self._token)
         try:
             if self._is_ours():
-                if not self._shared:  # another writer fills its folders
+                if alone:  # else the codecs of another writer may fill its folders
                     objects.prune(self._store, WORK)
                 objects.delete(self._store, self._key)
             objects.prune(self._store, _LEASES)

@@ -1,8 +1,9 @@
 """The floor: the I/O of a pyramid without its arithmetic, as fast as we know how.
 
-Reads every source chunk once and writes level 0, and other levels that are ready-made:
-those of a pyramid, for what a codec takes depends on the voxels. Each thread has one
-buffer that it keeps; codecs are those of `zarrs`. Nothing of `dask_pyramid` is used.
+Reads every source chunk once and writes level 0, unless it is the source, and other
+levels that are ready-made: those of a pyramid, for what a codec takes depends on the
+voxels. Each thread has one buffer that it keeps; codecs are those of `zarrs`. Nothing
+of `dask_pyramid` is used.
 """
 
 from __future__ import annotations
@@ -72,8 +73,9 @@ def copy(
     ready : Path
         Folder that holds the other levels, raw: `1.npy` and so on.
     layout : dict
-        `order` of the axes of the source, `format` of Zarr, and of each level its
-        `shape`, `chunks` and `shards`.
+        `order` of the axes of the source, `format` of Zarr, whether level 0 is
+        `stored` already and only read, and of each level its `shape`, `chunks` and
+        `shards`.
     threads : int
         Blocks that are copied at a time; codecs use one thread for each.
     """
@@ -103,7 +105,8 @@ def copy(
             block[...] = made[number - 1][region]
         else:
             image.read(region, block)
-        arrays[number][region] = block
+        if number or not layout["stored"]:
+            arrays[number][region] = block
 
     jobs = []
     for number, array in enumerate(arrays):

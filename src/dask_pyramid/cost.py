@@ -149,8 +149,9 @@ def task_memory(sweep: Pass, budget: Budget) -> int:
     reading = max(budget.working, chunk * 5 // 2) + (0 if budget.direct else slab)
     if room := _room(sweep, budget):
         buffers += room
-        # Chunks that are decoded in part are held encoded beside those (measured).
-        reading += min(2 * slab, max(CUT_BYTES, 2 * room))
+        if _cuts_chunks(sweep, budget.chunks):
+            # Those are held encoded beside the rest (measured).
+            reading += min(2 * slab, max(CUT_BYTES, 2 * room))
     if budget.read_once:
         # A block and what it is computed from.
         reading = slab + 3 * _blocks(sweep, budget)
@@ -160,6 +161,19 @@ def task_memory(sweep: Pass, budget: Budget) -> int:
         buffers += 3 * slab // budget.itemsize
     kernel = KERNEL_BYTES + slab // 2 if budget.intermediates else 0
     return buffers + max(reading, kernel, _encoding(sweep, budget))
+
+
+def _cuts_chunks(sweep: Pass, chunks: Sequence[int]) -> bool:
+    """Whether a slab of a unit holds a part of a chunk, other than at the end."""
+    for axis, chunk in enumerate(chunks):
+        n = sweep.levels[0].shape[axis]
+        for index in {0, min(1, sweep.grid[axis] - 1), sweep.grid[axis] - 1}:
+            start, stop = sweep.ranges(axis, index)[0][1]
+            slab = sweep.slab if axis == sweep.axis else n
+            inner = slab % chunk and start // slab != (stop - 1) // slab
+            if start % chunk or (stop % chunk and stop < n) or inner:
+                return True
+    return False
 
 
 def _blocks(sweep: Pass, budget: Budget) -> int:

@@ -60,7 +60,13 @@ class Source:
 
 
 def copy(
-    source: Path, target: Path, *, ready: Path, layout: dict[str, Any], threads: int
+    source: Path,
+    target: Path,
+    *,
+    ready: Path,
+    layout: dict[str, Any],
+    stored: bool,
+    threads: int,
 ) -> None:
     """Copy an image and write its other levels.
 
@@ -73,9 +79,10 @@ def copy(
     ready : Path
         Folder that holds the other levels, raw: `1.npy` and so on.
     layout : dict
-        `order` of the axes of the source, `format` of Zarr, whether level 0 is
-        `stored` already and only read, and of each level its `shape`, `chunks` and
-        `shards`.
+        `order` of the axes of the source, `format` of Zarr, and of each level its
+        `shape`, `chunks` and `shards`.
+    stored : bool
+        Whether level 0 is there already, and only read.
     threads : int
         Blocks that are copied at a time; codecs use one thread for each.
     """
@@ -105,7 +112,7 @@ def copy(
             block[...] = made[number - 1][region]
         else:
             image.read(region, block)
-        if number or not layout["stored"]:
+        if number or not stored:
             arrays[number][region] = block
 
     jobs = []
@@ -174,6 +181,7 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("ready", type=Path, help="folder of ready-made levels")
     parser.add_argument("layout", help="JSON")
+    parser.add_argument("--stored", action="store_true", help="only read level 0")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     copy(
@@ -181,6 +189,7 @@ def main() -> None:
         options.target,
         ready=options.ready,
         layout=json.loads(options.layout),
+        stored=options.stored,
         threads=options.threads,
     )
 

@@ -34,7 +34,7 @@ def planned(case: Case, method: str, **more: Any) -> dp.PyramidPlan:
     return dp.plan_pyramid(image, method=method, **options)
 
 
-def layout_of(case: Case, plan: dp.PyramidPlan, *, stored: bool = False) -> str:
+def layout_of(case: Case, plan: dp.PyramidPlan) -> str:
     """Return what the floor is told, so that it stores what we store."""
     levels = [
         {"shape": level.shape, "chunks": level.chunks, "shards": level.shards}
@@ -42,12 +42,7 @@ def layout_of(case: Case, plan: dp.PyramidPlan, *, stored: bool = False) -> str:
     ]
     order = [case.axes.index(axis) for axis in plan.axes]
     return json.dumps(
-        {
-            "levels": levels,
-            "order": order,
-            "format": 2 if plan.version == "0.4" else 3,
-            "stored": stored,
-        }
+        {"levels": levels, "order": order, "format": 2 if plan.version == "0.4" else 3}
     )
 
 
@@ -78,8 +73,9 @@ def ready_made(pyramid: Path) -> Path:
 def copied(case: Case, plan: dp.PyramidPlan, *, stored: bool = False) -> Run:
     """Run the floor in a process of its own; levels must be ready."""
     shutil.rmtree(TARGET, ignore_errors=True)
-    layout = layout_of(case, plan, stored=stored)
-    return python(FLOOR, made(case), TARGET, READY, layout)
+    only_read = ["--stored"] if stored else []
+    layout = layout_of(case, plan)
+    return python(FLOOR, made(case), TARGET, READY, layout, *only_read)
 
 
 @cache

@@ -36,6 +36,13 @@ def values(shape, dtype, seed=0, style="any"):
     return rng.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
 
 
+def odd_floats(shape, dtype, seed=0):
+    """Zeros, NaN and infinities of both signs, and a few other values."""
+    odd = np.array([0.0, -0.0, np.nan, -np.nan, np.inf, -np.inf, 1, -1], dtype)
+    share = (0.3, 0.3, 0.02, 0.02, 0.08, 0.08, 0.1, 0.1)
+    return np.random.default_rng(seed).choice(odd, shape, p=share)
+
+
 @st.composite
 def shapes(draw, dims=(1, 5), most=None):
     ndim = draw(st.integers(*dims))

@@ -35,6 +35,7 @@ def same(levels, others):
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 @pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].chain])
 def test_every_method_gives_the_bytes_of_the_host(method, dtype, tmp_path):

@@ -1,11 +1,15 @@
 import itertools
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dask_pyramid.cost import Budget, best_pass, decoded_chunks, task_memory
+from dask_pyramid import budgets, units
+from dask_pyramid.budgets import Budget, task_memory
+from dask_pyramid.cost import best_pass, decoded_chunks
 from dask_pyramid.geometry import Reach
 from dask_pyramid.limits import RUNTIME_BYTES
 from dask_pyramid.passes import PassLevel, Units
@@ -64,11 +68,29 @@ def test_no_unit_holds_more_than_the_memory_of_a_task(sweep, itemsize, data):
     )
     # The buffers alone: intermediates and codecs are bounded from below by a constant.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dask_pyramid.cost.KERNEL_BYTES", 0)
-        patch.setattr("dask_pyramid.cost._encoding", lambda *_: 0)
+        patch.setattr("dask_pyramid.budgets.KERNEL_BYTES", 0)
+        patch.setattr("dask_pyramid.budgets._encoding", lambda *_: 0)
         promised = task_memory(sweep, budget)
     for unit in Units((sweep,)):
         assert held(sweep, unit, itemsize) <= promised
+
+
+@given(sweep=passes(), data=st.data())
+@settings(max_examples=150)
+def test_no_slab_holds_more_of_chunks_in_part_than_the_budget_says(sweep, data):
+    chunks = tuple(data.draw(st.integers(1, 9)) for _ in sweep.extent)
+    budget = Budget(
+        itemsize=2, chunks=chunks, task_memory=2**40, workers=1, direct=True
+    )
+    reader = SimpleNamespace(chunks=chunks, dtype=np.dtype("uint16"))
+    most = budgets._cut_bytes(sweep, budget)
+    for unit in Units((sweep,)):
+        for move in stream(sweep.lanes(unit.index), slab=sweep.slab):
+            if move.kind == "read":
+                region = [sweep.ranges(a, i)[0][1] for a, i in enumerate(unit.index)]
+                region[sweep.axis] = (move.start, move.stop)
+                parts = tuple(slice(*span) for span in region)
+                assert units._cut_bytes(parts, reader) <= most
 
 
 def volume(shape, objects, levels=3, *, reach=0):

@@ -195,6 +195,7 @@ def dirty_objects(place, region):
     return found
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", ["gaussian", "mean", "nearest"])
 @pytest.mark.parametrize("shards", [False, 8])
 @pytest.mark.parametrize("region", [(7, 11, 30), (0, 0, 0), (22, 30, 40), (8, 8, 8)])

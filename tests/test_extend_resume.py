@@ -112,6 +112,7 @@ def grown(request, tmp_path_factory):
     return request.param, folder, content(folder / "after"), count[0]
 
 
+@pytest.mark.once
 def test_growth_that_is_stopped_anywhere_goes_on_to_the_same_bytes(grown, tmp_path):
     verb, folder, wanted, writes = grown
     assert writes > 20

@@ -260,6 +260,7 @@ def pyramids(draw):
     return array, options, blocks, world
 
 
+@pytest.mark.once
 @given(case=pyramids())
 @settings(max_examples=25)
 def test_any_chunking_unit_and_engine_gives_the_voxels_of_the_whole_array(

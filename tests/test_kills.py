@@ -121,6 +121,7 @@ SMALL = {"scale_factors": [2], "chunks": 16, "shards": False, "client": "synchro
 DATA = np.random.default_rng(1).integers(0, 99, (16, 32, 32)).astype("uint16")
 
 
+@pytest.mark.once
 @pytest.mark.filterwarnings("ignore:.* is complete; whether it holds this array")
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 @pytest.mark.parametrize("before", ["nothing", "complete", "unfinished"])

@@ -18,7 +18,7 @@ ORDER = """
     nested_store zip_store stores
     geometry factors options filters nodata sampling methods
     layout schedule passes superblocks
-    crew offers rolling tiles holdings
+    crew offers rolling tiles holdings budgets
     kernels.generic kernels.launching kernels.fused_filters kernels.fused
     kernels.masked kernels.compiled_windows kernels.compiled kernels.compiled_masked
     kernels.interpolation kernels.compiled_interpolation kernels kernels.scratch
@@ -186,6 +186,7 @@ ALLOWED = {
 }
 WITHOUT_NUMPY = {
     "axes",
+    "budgets",
     "configuration",
     "cost",
     "crew",

@@ -347,6 +347,7 @@ def explained(counts):
         assert n <= 1 + faults.get(key, 0), key
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_run_through_faults_ends_with_the_same_bytes(ceph, proxy_of, tmp_path, seed):
     bucket = ceph.bucket()
@@ -365,6 +366,7 @@ def test_a_run_through_faults_ends_with_the_same_bytes(ceph, proxy_of, tmp_path,
     same_objects(ceph.objects(bucket, "a.zarr/"), on_disk(tmp_path / "a.zarr", **FINE))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("mode", ["500", "503", "reset", "lost", "half", "stall"])
 def test_each_kind_of_fault_passes(moto, proxy_of, tmp_path, mode):
     bucket = moto.bucket()

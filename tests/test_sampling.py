@@ -122,6 +122,7 @@ def test_a_mean_over_part_of_a_voxel_weighs_it_by_that_part():
     )
 
 
+@pytest.mark.once
 @given(
     shape=st.tuples(*(st.integers(1, 20),) * 3),
     factors=st.tuples(FACTORS, FACTORS, st.just(1.0)),

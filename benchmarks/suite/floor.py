@@ -1,8 +1,9 @@
 """The floor: the I/O of a pyramid without its arithmetic, as fast as we know how.
 
-Reads every source chunk once and writes level 0, and other levels that are ready-made:
-those of a pyramid, for what a codec takes depends on the voxels. Each thread has one
-buffer that it keeps; codecs are those of `zarrs`. Nothing of `dask_pyramid` is used.
+Reads every source chunk once and writes level 0, unless it is the source, and other
+levels that are ready-made: those of a pyramid, for what a codec takes depends on the
+voxels. Each thread has one buffer that it keeps; codecs are those of `zarrs`. Nothing
+of `dask_pyramid` is used.
 """
 
 from __future__ import annotations
@@ -59,7 +60,13 @@ class Source:
 
 
 def copy(
-    source: Path, target: Path, *, ready: Path, layout: dict[str, Any], threads: int
+    source: Path,
+    target: Path,
+    *,
+    ready: Path,
+    layout: dict[str, Any],
+    stored: bool,
+    threads: int,
 ) -> None:
     """Copy an image and write its other levels.
 
@@ -74,6 +81,8 @@ def copy(
     layout : dict
         `order` of the axes of the source, `format` of Zarr, and of each level its
         `shape`, `chunks` and `shards`.
+    stored : bool
+        Whether level 0 is there already, and only read.
     threads : int
         Blocks that are copied at a time; codecs use one thread for each.
     """
@@ -103,7 +112,8 @@ def copy(
             block[...] = made[number - 1][region]
         else:
             image.read(region, block)
-        arrays[number][region] = block
+        if number or not stored:
+            arrays[number][region] = block
 
     jobs = []
     for number, array in enumerate(arrays):
@@ -171,6 +181,7 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("ready", type=Path, help="folder of ready-made levels")
     parser.add_argument("layout", help="JSON")
+    parser.add_argument("--stored", action="store_true", help="only read level 0")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     copy(
@@ -178,6 +189,7 @@ def main() -> None:
         options.target,
         ready=options.ready,
         layout=json.loads(options.layout),
+        stored=options.stored,
         threads=options.threads,
     )
 

@@ -70,10 +70,12 @@ def ready_made(pyramid: Path) -> Path:
     return READY
 
 
-def copied(case: Case, plan: dp.PyramidPlan) -> Run:
+def copied(case: Case, plan: dp.PyramidPlan, *, stored: bool = False) -> Run:
     """Run the floor in a process of its own; levels must be ready."""
     shutil.rmtree(TARGET, ignore_errors=True)
-    return python(FLOOR, made(case), TARGET, READY, layout_of(case, plan))
+    only_read = ["--stored"] if stored else []
+    layout = layout_of(case, plan)
+    return python(FLOOR, made(case), TARGET, READY, layout, *only_read)
 
 
 @cache
@@ -196,7 +198,8 @@ class AddLevels:
 
     def teardown(self, *_: str) -> None:
         """Remove it."""
-        shutil.rmtree(self.stored, ignore_errors=True)
+        for folder in (self.stored, TARGET, READY):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def track_over_reading(self, method: str) -> float:
         """Time over that of reading level 0, in turn."""
@@ -207,17 +210,37 @@ class AddLevels:
             "slice(0, w))).size; "
             "list(f.ThreadPoolExecutor(2).map(r, range(0, n, s)))"
         )
-        add = (
-            "import sys, shutil, dask_pyramid as dp; "
-            "dp.add_levels(sys.argv[1], method=sys.argv[2], workers=2, progress=False, "
-            "memory_limit='2GiB', replace=True)"
-        )
         runs = in_turn(
             {
                 "read": lambda: python("-c", read, self.stored, self.case.chunks[0]),
-                "add": lambda: python("-c", add, self.stored, method),
+                "add": lambda: self._added(method),
             }
         )
         return median(runs["add"]) / median(runs["read"])
 
     track_over_reading.unit = "times"
+
+    def track_over_floor(self, method: str) -> float:
+        """Time over that of reading level 0 and writing the others, ready-made."""
+        plan = planned(self.case, method)
+        self._added(method)
+        ready_made(self.stored)
+        runs = in_turn(
+            {
+                "floor": lambda: copied(self.case, plan, stored=True),
+                "add": lambda: self._added(method),
+            }
+        )
+        return median(runs["add"]) / median(runs["floor"])
+
+    track_over_floor.unit = "floors"
+
+    def _added(self, method: str) -> Run:
+        return python(
+            "-c",
+            "import sys, dask_pyramid as dp; "
+            "dp.add_levels(sys.argv[1], method=sys.argv[2], workers=2, progress=False, "
+            "memory_limit='2GiB', replace=True)",
+            self.stored,
+            method,
+        )

@@ -12,8 +12,6 @@ import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.error import HTTPError
-from urllib.request import ProxyHandler, Request, build_opener
 
 from dask_pyramid.clouds import Cloud, find_cloud
 from dask_pyramid.locations import public_url
@@ -72,6 +70,8 @@ def _is_within(cloud: Cloud) -> bool:
 
 @lru_cache(maxsize=16)
 def _answers(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> bool:
+    from urllib.request import ProxyHandler, Request, build_opener
+
     request = Request(url, method=method, headers=dict(headers))
     try:
         # A proxy must not be asked for what only this machine can know.
@@ -166,6 +166,9 @@ def bucket_region(bucket: str) -> str | None:
     str or None
         Such as ``"eu-central-1"``; None if it cannot be found out.
     """
+    from urllib.error import HTTPError
+    from urllib.request import Request, build_opener
+
     # "x-amz-bucket-region: The Region where the bucket is located" (S3, HeadBucket);
     # it stands in answers that redirect or refuse, too.
     try:

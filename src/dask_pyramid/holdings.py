@@ -23,6 +23,7 @@ __all__ = [
     "device_tile",
     "device_use",
     "held_planes",
+    "typical_units",
 ]
 
 # Units on a GPU at a time, if there is memory: one copies while another computes.
@@ -37,7 +38,7 @@ def buffer_memory(sweep: Pass, itemsize: int) -> int:
     return sum(planes * cross for planes, cross in sizes) * itemsize
 
 
-def _typical(n: int) -> list[int]:
+def typical_units(n: int) -> list[int]:
     """Return units that stand for all along an axis: those at its ends."""
     return sorted({0, min(1, n - 1), max(0, n - 2), n - 1})
 
@@ -49,7 +50,7 @@ def cross_sections(sweep: Pass) -> list[int]:
         if axis == sweep.axis:
             continue
         for i in range(len(cross)):
-            needs = (sweep.ranges(axis, u)[i][1] for u in _typical(n))
+            needs = (sweep.ranges(axis, u)[i][1] for u in typical_units(n))
             cross[i] *= max(stop - start for start, stop in needs)
     return cross
 
@@ -57,7 +58,7 @@ def cross_sections(sweep: Pass) -> list[int]:
 def held_planes(sweep: Pass) -> list[int]:
     """Return the most planes of each level that are held at a time."""
     planes = [0] * len(sweep.levels)
-    for u in _typical(sweep.grid[sweep.axis]):
+    for u in typical_units(sweep.grid[sweep.axis]):
         index = [0] * len(sweep.grid)
         index[sweep.axis] = u
         held = capacities(sweep.lanes(index), slab=sweep.slab)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_pyramid import offload
-from dask_pyramid.cost import KERNEL_BYTES, Budget, decoded_chunks, task_memory
+from dask_pyramid.budgets import KERNEL_BYTES, Budget, task_memory
+from dask_pyramid.cost import decoded_chunks
 from dask_pyramid.geometry import ceil_div
 from dask_pyramid.holdings import buffer_memory
 from dask_pyramid.kernels import pays_to_compile

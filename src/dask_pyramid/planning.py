@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dask_pyramid import superblocks
+from dask_pyramid.budgets import Budget
 from dask_pyramid.configuration import configured
-from dask_pyramid.cost import Budget
 from dask_pyramid.crew import Crew, Share, of_threads
 from dask_pyramid.device import on_gpu
 from dask_pyramid.image import Image, reads_directly, working_bytes

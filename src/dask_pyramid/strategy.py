@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dask_pyramid.cost import Budget, best_pass
+from dask_pyramid.cost import best_pass
 from dask_pyramid.factors import is_whole
 from dask_pyramid.geometry import Reach
 from dask_pyramid.passes import Part, Pass, PassLevel
@@ -14,6 +14,7 @@ from dask_pyramid.passes import Part, Pass, PassLevel
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dask_pyramid.budgets import Budget
     from dask_pyramid.levels import Level
     from dask_pyramid.methods import Reduction
 

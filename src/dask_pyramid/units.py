@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dask_pyramid.budgets import CUT_BYTES, ENCODE_BYTES
 from dask_pyramid.chains import Chains
-from dask_pyramid.cost import CUT_BYTES, ENCODE_BYTES
 from dask_pyramid.device import HOST
 from dask_pyramid.grey import Grey, lattice, measure
 from dask_pyramid.idents import Ids, found_ids, merged
@@ -274,11 +274,9 @@ class _Run:
 def _cut_bytes(region: Region, reader: Reader) -> int:
     """Return how large the chunks are, decoded, that a region holds in part."""
     touched = whole = 1
-    for part, chunk, n in zip(region, reader.chunks, reader.shape, strict=True):
-        first, last = part.start // chunk, -(-part.stop // chunk)
-        touched *= last - first
-        cut = (part.start % chunk > 0) + (part.stop % chunk > 0 and part.stop < n)
-        whole *= max(0, last - first - cut)
+    for part, chunk in zip(region, reader.chunks, strict=True):
+        touched *= -(-part.stop // chunk) - part.start // chunk
+        whole *= max(0, part.stop // chunk - -(-part.start // chunk))
     return (touched - whole) * math.prod(reader.chunks) * reader.dtype.itemsize
 
 

@@ -46,18 +46,18 @@ _COMPILE_VOXELS = 2**26
 # Taps whose sum takes about as long as the rest of what is done for a sample.
 _CHEAP_TAPS = 8
 
-_INTEGERS = frozenset("BHILQbhilq")
 _ARITHMETIC = frozenset("BHIbhifd")
+_ORDERED = frozenset("BHILQbhilqfd")
 _COMPILED = {
     "filter": _ARITHMETIC,
     "mean": _ARITHMETIC,
-    "min": _INTEGERS | frozenset("fd"),
-    "max": _INTEGERS | frozenset("fd"),
-    "mode": _INTEGERS,
-    "median": _INTEGERS,
+    "min": _ORDERED,
+    "max": _ORDERED,
+    "mode": _ORDERED,
+    "median": _ORDERED,
 }
 # The first voxel of a window is a slice; the first that counts is a loop.
-_COMPILED_MASKED = {**_COMPILED, "first": _INTEGERS | frozenset("fd")}
+_COMPILED_MASKED = {**_COMPILED, "first": _ORDERED}
 # Below this, window sums of 32-bit integers are exact in float64, and dividing them by
 # the count cannot move a value onto a tie.
 _FLOAT64_WINDOW = 2**19

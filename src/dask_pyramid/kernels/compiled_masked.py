@@ -19,7 +19,13 @@ from dask_pyramid.kernels.compiled import (
     volumes,
     working_dtype,
 )
-from dask_pyramid.kernels.compiled_windows import as_line, window_volume
+from dask_pyramid.kernels.compiled_windows import (
+    as_integers,
+    as_line,
+    from_keys,
+    keys,
+    window_volume,
+)
 from dask_pyramid.kernels.masked import counting, own_windows
 
 if TYPE_CHECKING:
@@ -102,6 +108,8 @@ def _window(
         window_volume(kept, out, kernel, steps)
         return
     flat, plane, row = as_line(volume)
+    if kernel in ("median", "mode"):
+        flat, out, floats = as_integers(flat, out)
     given = flat, (plane, row), volume.shape, counts, out, tuple(steps)
     if kernel == "mean":
         nx = volume.shape[2]
@@ -110,8 +118,8 @@ def _window(
     elif kernel == "first":
         _first_kernel(*given)
     else:
-        values = np.empty(math.prod(steps), volume.dtype)
-        _rank_kernel(*given, values, kernel == "mode")
+        values = np.empty(math.prod(steps), flat.dtype)
+        _rank_kernel(*given, values, floats, kernel == "mode")
 
 
 def _worst(dtype: np.dtype[Any], kernel: str) -> Any:
@@ -176,8 +184,9 @@ def _first_kernel(flat, strides, shape, counts, out, steps):  # type: ignore[no-
 
 
 @njit(nogil=True, cache=True)
-def _rank_kernel(flat, strides, shape, counts, out, steps, values, want_mode):  # type: ignore[no-untyped-def]
+def _rank_kernel(flat, strides, shape, counts, out, steps, values, floats, want_mode):  # type: ignore[no-untyped-def]
     """Take the mode or the lower median of what counts in each window."""
+    nan = np.iinfo(values.dtype).max
     plane, row = strides
     nz, ny, nx = shape
     fz, fy, fx = steps
@@ -194,11 +203,18 @@ def _rank_kernel(flat, strides, shape, counts, out, steps, values, want_mode):  
                                 n += 1
                 if n == 0:
                     continue
+                if floats[0]:
+                    keys(values[:n], floats)
                 _sort(values, n)
                 if want_mode:
-                    out[z, y, x] = _longest_run(values, n)
+                    values[0] = _longest_run(values, n)
+                elif not floats[0] or values[n - 1] != nan:
+                    values[0] = values[(n - 1) // 2]
                 else:
-                    out[z, y, x] = values[(n - 1) // 2]
+                    values[0] = nan
+                if floats[0]:
+                    from_keys(values[:1], floats)
+                out[z, y, x] = values[0]
 
 
 @njit(nogil=True, cache=True)

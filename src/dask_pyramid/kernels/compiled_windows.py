@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["as_line", "window_volume"]
+__all__ = ["as_integers", "as_line", "from_keys", "keys", "window_volume"]
 
 Array = np.ndarray[Any, Any]
 
@@ -41,6 +41,19 @@ def as_line(volume: Array) -> tuple[Array, int, int]:
     return line, plane, row
 
 
+def as_integers(flat: Array, out: Array) -> tuple[Array, Array, tuple[Any, ...]]:
+    """Return what is sorted as integers of its size, with what `keys` must know.
+
+    Integers stay what they are. The bits of a float without its sign are in the order
+    of its size, so that floats are sorted as fast.
+    """
+    if flat.dtype.kind != "f":
+        return flat, out, (False, flat.dtype.type(0), flat.dtype.type(0))
+    integers = np.dtype(f"i{flat.dtype.itemsize}")
+    infinity, nan = np.array([np.inf, np.nan], flat.dtype).view(integers)
+    return flat.view(integers), out.view(integers), (True, infinity, nan)
+
+
 def window_volume(volume: Array, out: Array, kernel: str, steps: Sequence[int]) -> None:
     """Reduce the windows of a volume."""
     flat, plane, row = as_line(volume)
@@ -60,16 +73,16 @@ def window_volume(volume: Array, out: Array, kernel: str, steps: Sequence[int]) 
             flat, strides, volume.shape, out, steps3, line, kernel == "min"
         )
     else:
-        windows = np.empty((count, min(out.shape[2], _WINDOWS)), volume.dtype)
+        flat, out, floats = as_integers(flat, out)
+        windows = np.empty((count, min(out.shape[2], _WINDOWS)), flat.dtype)
         scratch = (
             np.empty((2, windows.shape[1]), np.int32),
             np.empty(windows.shape[1], np.bool_),
             np.empty(windows.shape[1], np.int64),
-            np.empty(windows.shape[1], volume.dtype),
+            np.empty(windows.shape[1], flat.dtype),
         )
-        _rank_kernel(
-            flat, strides, volume.shape, out, steps3, windows, scratch, kernel == "mode"
-        )
+        given = flat, strides, volume.shape, out, steps3
+        _rank_kernel(*given, windows, scratch, floats, kernel == "mode")
 
 
 @njit(nogil=True, cache=True)
@@ -169,7 +182,33 @@ def _extremum_kernel(flat, strides, shape, out, steps, line, smallest):  # type:
 
 
 @njit(nogil=True, cache=True)
-def _rank_kernel(flat, strides, shape, out, steps, windows, scratch, want_mode):  # type: ignore[no-untyped-def]
+def keys(values, floats):  # type: ignore[no-untyped-def]
+    """Turn the bits of floats into integers of their order; -0 is 0, NaN the largest.
+
+    Sign and magnitude become two's complement.
+    """
+    _, infinity, _ = floats
+    last = np.iinfo(values.dtype).max
+    for j in range(values.shape[0]):
+        bits = values[j]
+        size = bits & last
+        key = size if bits >= 0 else -size
+        values[j] = last if size > infinity else key
+
+
+@njit(nogil=True, cache=True)
+def from_keys(values, floats):  # type: ignore[no-untyped-def]
+    """Turn them back."""
+    _, _, nan = floats
+    info = np.iinfo(values.dtype)
+    for j in range(values.shape[0]):
+        key = values[j]
+        bits = key if key >= 0 else -key | info.min
+        values[j] = nan if key == info.max else bits
+
+
+@njit(nogil=True, cache=True)
+def _rank_kernel(flat, strides, shape, out, steps, windows, scratch, floats, want_mode):  # type: ignore[no-untyped-def]
     """Gather windows side by side, then take the mode or the lower median of each."""
     plane, row = strides
     nz, ny, nx = shape
@@ -204,13 +243,26 @@ def _rank_kernel(flat, strides, shape, out, steps, windows, scratch, want_mode):
                             for j in range(n):
                                 values[j] = flat[offset + i + j * fx]
                     target = out[z, y, x : x + n]
+                    if floats[0]:
+                        for k in range(count):
+                            keys(windows[k, :n], floats)
                     if want_mode:
                         _take_mode(windows, scratch, count, target)
                     else:
                         _sort(windows, count, n)
-                        median = windows[(count - 1) // 2]
-                        for j in range(n):
-                            target[j] = median[j]
+                        _take_median(windows, count, target, floats[0])
+                    if floats[0]:
+                        from_keys(target, floats)
+
+
+@njit(nogil=True, cache=True)
+def _take_median(windows, count, target, nan_counts):  # type: ignore[no-untyped-def]
+    """Take the lower median of sorted columns, or the NaN that one has at its end."""
+    median, largest = windows[(count - 1) // 2], windows[count - 1]
+    nan = np.iinfo(target.dtype).max
+    for j in range(target.shape[0]):
+        is_nan = nan_counts & (largest[j] == nan)
+        target[j] = nan if is_nan else median[j]
 
 
 @njit(nogil=True, cache=True)

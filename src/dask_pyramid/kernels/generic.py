@@ -31,6 +31,7 @@ __all__ = [
     "is_integral",
     "mirrored",
     "offsets",
+    "one_of_equals",
     "reduce_block",
 ]
 
@@ -280,7 +281,18 @@ def _maximum(block: Any, widths: tuple[int, ...], xp: Any) -> Any:
     return xp.asarray(fold(block, widths, larger), copy=True)
 
 
+def one_of_equals(block: Any, xp: Any) -> Any:
+    """Return values that have the same bits where they sort alike: 0 for -0, one NaN.
+
+    Which of them comes first is up to the sorting, and would be up to the device.
+    """
+    if not xp.isdtype(block.dtype, "real floating"):
+        return block
+    return xp.where(block != block, xp.full_like(block, float("nan")), block + 0)
+
+
 def _sorted(block: Any, widths: tuple[int, ...], xp: Any) -> Any:
+    block = one_of_equals(block, xp)
     stacked = xp.stack(list(offsets(block, widths)), axis=0)
     return xp.sort(stacked, axis=0)
 

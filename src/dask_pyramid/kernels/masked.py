@@ -19,7 +19,13 @@ import numpy as np
 from dask_pyramid.device import namespace
 from dask_pyramid.geometry import Factor, Reach, Span, covered, needed
 from dask_pyramid.kernels import generic
-from dask_pyramid.kernels.generic import fold, half_even, is_integral, offsets
+from dask_pyramid.kernels.generic import (
+    fold,
+    half_even,
+    is_integral,
+    offsets,
+    one_of_equals,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -298,7 +304,7 @@ def _sorted(block: Any, valid: Any, widths: tuple[int, ...], xp: Any) -> Any:
     """Return the values of each window, those that count first, in order."""
     is_integer = is_integral(block.dtype, xp)
     last = xp.iinfo(block.dtype).max if is_integer else float("nan")
-    kept = xp.where(valid, block, xp.full_like(block, last))
+    kept = xp.where(valid, one_of_equals(block, xp), xp.full_like(block, last))
     return xp.sort(xp.stack(list(offsets(kept, widths)), axis=0), axis=0)
 
 

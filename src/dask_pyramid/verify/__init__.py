@@ -203,13 +203,7 @@ def _label(tree: Tree, node: Node, image: Part | None, log: Log) -> list[Part]:
     check_label(part.image, part.levels, log)
     check_leftovers(tree, part, log)
     if image is not None:
-        check_against(
-            part.image,
-            part.levels,
-            image=image.image,
-            image_levels=image.levels,
-            log=log,
-        )
+        check_against(part, image, log)
     return [part]
 
 

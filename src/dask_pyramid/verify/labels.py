@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from dask_pyramid.verify.described import Described, StoredLevel
     from dask_pyramid.verify.findings import Log
+    from dask_pyramid.verify.part import Part
     from dask_pyramid.verify.tree import Tree
 
 __all__ = ["check_against", "check_label", "find_labels"]
@@ -125,38 +126,25 @@ def _is_byte(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
 
 
-def check_against(
-    label: Described,
-    levels: Sequence[StoredLevel],
-    *,
-    image: Described,
-    image_levels: Sequence[StoredLevel],
-    log: Log,
-) -> None:
+def check_against(label: Part, image: Part, log: Log) -> None:
     """Check a label image against its image."""
-    if len(label.datasets) != len(image.datasets):
+    mine, others = len(label.image.datasets), len(image.image.datasets)
+    if mine != others:
         log.add(
             "label-levels",
-            f"{len(label.datasets)} levels, the image has {len(image.datasets)}",
-            level=label.path,
+            f"{mine} levels, the image has {others}",
+            level=label.image.path,
         )
-    if not (levels and image_levels):
+    if not (label.levels and image.levels):
         return
-    _check_extent(label, levels, image=image, image_levels=image_levels, log=log)
-    if len(levels) == len(image_levels):
-        _check_places(label, levels, image=image, image_levels=image_levels, log=log)
+    _check_extent(label, image, log)
+    if len(label.levels) == len(image.levels):
+        _check_places(label, image, log)
 
 
-def _check_extent(
-    label: Described,
-    levels: Sequence[StoredLevel],
-    *,
-    image: Described,
-    image_levels: Sequence[StoredLevel],
-    log: Log,
-) -> None:
+def _check_extent(label: Part, image: Part, log: Log) -> None:
     """Check that a label image is as large as its image."""
-    here, there = _extent(label, levels[0]), _extent(image, image_levels[0])
+    here, there = (_extent(part.image, part.levels[0]) for part in (label, image))
     different = [
         axis
         for axis in here.keys() & there.keys()
@@ -167,22 +155,17 @@ def _check_extent(
             "label-extent",
             f"axis {', '.join(sorted(different))}: {_first(here)}, the image "
             f"{_first(there)}",
-            level=label.path,
+            level=label.image.path,
         )
 
 
-def _check_places(
-    label: Described,
-    levels: Sequence[StoredLevel],
-    *,
-    image: Described,
-    image_levels: Sequence[StoredLevel],
-    log: Log,
-) -> None:
+def _check_places(label: Part, image: Part, log: Log) -> None:
     """Tell of levels whose voxels are not those of the image."""
-    for mine, other in zip(levels, image_levels, strict=True):
-        here = {axis: size for axis, (_, size) in _extent(label, mine).items()}
-        there = {axis: size for axis, (_, size) in _extent(image, other).items()}
+    for mine, other in zip(label.levels, image.levels, strict=True):
+        here, there = (
+            {axis: size for axis, (_, size) in _extent(part.image, level).items()}
+            for part, level in ((label, mine), (image, other))
+        )
         axes = [axis for axis in here if axis in there]
         if not all(math.isclose(here[a], there[a], rel_tol=1e-3) for a in axes):
             told = ", ".join(f"{a} {here[a]:.6g} (image {there[a]:.6g})" for a in axes)

@@ -78,7 +78,7 @@ def task_memory(sweep: Pass, budget: Budget) -> int:
     if room := _room(sweep, budget, cut):
         buffers += room
         reading += min(cut, 2 * slab, max(CUT_BYTES, 2 * room))
-    else:
+    elif budget.direct:
         reading += cut
     if budget.read_once:
         # A block and what it is computed from.
@@ -151,7 +151,8 @@ def _room(sweep: Pass, budget: Budget, cut: int) -> int:
         halo = any(
             reach != Reach() for up in sweep.levels[i + 1 :] for reach in up.reaches
         )
-        if sweep.apart or halo or (i == 0 and cut > CUT_BYTES):
+        too_many = i == 0 and budget.direct and cut > CUT_BYTES
+        if sweep.apart or halo or too_many:
             at_once = level.objects if level.written else ()
             if i == 0 and budget.direct:
                 at_once = max(at_once, budget.chunks, key=math.prod)

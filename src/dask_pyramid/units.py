@@ -18,6 +18,7 @@ import numpy as np
 from dask_pyramid.budgets import CUT_BYTES, ENCODE_BYTES
 from dask_pyramid.chains import Chains
 from dask_pyramid.device import HOST
+from dask_pyramid.geometry import ceil_div
 from dask_pyramid.grey import Grey, lattice, measure
 from dask_pyramid.idents import Ids, found_ids, merged
 from dask_pyramid.image import DirectReader, Reader, Region
@@ -275,8 +276,8 @@ def _cut_bytes(region: Region, reader: Reader) -> int:
     """Return how large the chunks are, decoded, that a region holds in part."""
     touched = whole = 1
     for part, chunk in zip(region, reader.chunks, strict=True):
-        touched *= -(-part.stop // chunk) - part.start // chunk
-        whole *= max(0, part.stop // chunk - -(-part.start // chunk))
+        touched *= ceil_div(part.stop, chunk) - part.start // chunk
+        whole *= max(0, part.stop // chunk - ceil_div(part.start, chunk))
     return (touched - whole) * math.prod(reader.chunks) * reader.dtype.itemsize
 
 
@@ -294,7 +295,7 @@ def _groups(region: Region, objects: Sequence[int], itemsize: int) -> Iterator[R
     for axis in reversed(range(len(objects))):
         room = ENCODE_BYTES // (math.prod(objects) * math.prod(counts) * itemsize)
         length = region[axis].stop - region[axis].start
-        counts[axis] = max(1, min(room, -(-length // objects[axis])))
+        counts[axis] = max(1, min(room, ceil_div(length, objects[axis])))
     edges = [
         [
             slice(max(start, r.start), min(start + o * n, r.stop))
